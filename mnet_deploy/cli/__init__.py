@@ -1,0 +1,64 @@
+"""The `mnet` command: one file a verb, each with `HELP`, `add_arguments(parser)` and `run(args) -> exit status`.
+
+Exit status: 0 done, 1 a negative verdict, 2 usage or unusable input, 3 device or tool, 130 interrupted.
+A verb imports what it needs inside `run`, so that `mnet --help` starts at once.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from mnet_deploy import __version__
+from mnet_deploy.cli import cost, export, inspect, verify
+from mnet_deploy.errors import MnetError
+
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+VERBS: dict[str, ModuleType] = {"cost": cost, "export": export, "inspect": inspect, "verify": verify}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command."""
+    parser = argparse.ArgumentParser(
+        prog="mnet", description="MobileNet v1 from a Keras model to a verified int8 .tflite and .onnx"
+    )
+    parser.add_argument("--version", action="version", version=f"mnet-deploy {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, module in VERBS.items():
+        verb = verbs.add_parser(
+            name, help=module.HELP, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+        module.add_arguments(verb)
+        verb.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    if sys.platform == "win32":
+        return _fail("Windows is supported through WSL only (wsl --install, then run mnet inside it)", EXIT_USAGE)
+    signal.signal(signal.SIGTERM, _as_interrupt)  # a stopped job cleans up behind itself like an interrupted one
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except MnetError as error:
+        return _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not an error
+        return 0
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"mnet: {' '.join(message.split())}", file=sys.stderr)
+    return status
+
+
+def _as_interrupt(signum: int, frame: object) -> None:
+    del signum, frame
+    raise KeyboardInterrupt

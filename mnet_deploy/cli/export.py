@@ -1,0 +1,16 @@
+"""export."""
+
+import argparse
+
+HELP = "export"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    del parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    del args
+    raise NotImplementedError

@@ -1,0 +1,5 @@
+"""What a model costs before it runs: multiply-accumulates, parameters, bytes moved, peak memory."""
+
+from mnet_deploy.cost.estimate import PRECISIONS, CostEstimate, LayerCost, Precision, estimate
+
+__all__ = ["PRECISIONS", "CostEstimate", "LayerCost", "Precision", "estimate"]

@@ -1,0 +1,1 @@
+"""Read the graph of any .tflite, .onnx or .keras file, in a child process."""

@@ -1,0 +1,65 @@
+"""The graph of a file, whatever its format: what inspecting and counting need of it."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """A tensor of a file's graph.
+
+    Attributes:
+        name: unique within the graph.
+        shape: with the batch as stored in the file; None where a dimension (or the whole) is unknown.
+        dtype: NumPy's name of the element type, e.g. `int8`.
+        scale: quantisation scales, one a tensor or one a channel; empty for a float tensor.
+        zero_point: as many as scales.
+        constant: stored in the file (a weight), not computed.
+    """
+
+    name: str
+    shape: tuple[int | None, ...] | None
+    dtype: str
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+    constant: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Op:
+    """An operation of a file's graph.
+
+    Attributes:
+        name: the op's own name where the format has one, else that of its output.
+        op_type: the format's own word for it, e.g. `DEPTHWISE_CONV_2D`, `Conv`, `Conv2D`.
+        inputs: names of the tensors read, constants included, in the format's order.
+        outputs: names of the tensors written.
+        attributes: of the format, as JSON values: strides, groups, padding, fused activation...
+    """
+
+    name: str
+    op_type: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpGraph:
+    """The main graph of a file.
+
+    Attributes:
+        format: `tflite`, `onnx` or `keras`.
+        inputs: names of the graph's inputs (weights apart).
+        outputs: names of its outputs.
+        tensors: by name.
+        ops: in the order they run.
+        metadata: what the file says of itself (description, producer, opset, metadata names), as text.
+    """
+
+    format: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: dict[str, Tensor]
+    ops: tuple[Op, ...]
+    metadata: dict[str, str] = field(default_factory=dict)
