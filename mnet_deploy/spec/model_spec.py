@@ -83,8 +83,8 @@ class ModelSpec:
         if self.alpha <= 0:
             raise SpecError(f"alpha must be above 0. Received: {self.alpha:g}. Try 0.25, 0.5, 0.75 or 1.0")
         _set(self, "alpha", float(self.alpha))
-        _require_int("resolution_px", self.resolution_px, MIN_RESOLUTION_PX, "224, 192, 160 or 128")
-        _require_int("channels_in", self.channels_in, 1, "3 for colour, 1 for grey")
+        _require_int("resolution", self.resolution_px, MIN_RESOLUTION_PX, "224, 192, 160 or 128")
+        _require_int("channels", self.channels_in, 1, "3 for colour, 1 for grey")
         if self.classes is not None:
             _require_int("classes", self.classes, 1, "1000 for ImageNet")
         self._check_growth()
