@@ -1,0 +1,96 @@
+"""The Keras model of a spec."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with its build flags otherwise
+
+import keras
+from keras import layers
+
+from mnet_deploy.models.weights import BATCH_NORM_EPSILON, ModelWeights
+from mnet_deploy.spec import Activation, LayerKind, LayerSpec, ModelSpec
+from mnet_deploy.spec.families import INPUT_NAME, padding_of
+
+
+def build(spec: ModelSpec, weights: ModelWeights | None = None, *, batch_size: int | None = None) -> keras.Model:
+    """Build the Keras model whose layers are those of `spec.layers()`.
+
+    Layers that `keras.applications.MobileNet` has carry its names and come in its weight order.
+
+    Args:
+        spec: what to build.
+        weights: set into the model if given; Keras' own initialisation otherwise.
+        batch_size: a static batch size; None leaves it open.
+
+    Returns:
+        A model from [batch, resolution, resolution, channels] float32 to [batch, classes] probabilities, or to the
+        last feature map for a spec without classes.
+    """
+    size = spec.resolution_px
+    tensors = {INPUT_NAME: keras.Input((size, size, spec.channels_in), batch_size=batch_size, name=INPUT_NAME)}
+    for layer in spec.layers():
+        sources = [tensors[name] for name in layer.inputs]
+        tensors[layer.name] = _LAYERS[layer.kind](layer, *sources)
+    model = keras.Model(tensors[INPUT_NAME], tensors[spec.layers()[-1].name], name=spec.name.replace(".", "_"))
+    if weights is not None:
+        set_weights(model, weights)
+    return model
+
+
+def set_weights(model: keras.Model, weights: ModelWeights) -> None:
+    """Put weights into a model that `build` made."""
+    for name, layer in weights.items():
+        arrays = dict(layer.arrays())
+        model.get_layer(name).set_weights([arrays[key] for key in ("kernel", "bias") if key in arrays])
+        if layer.gamma is not None:
+            model.get_layer(f"{name}_bn").set_weights([arrays[k] for k in ("gamma", "beta", "mean", "variance")])
+
+
+def _convolution(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTensor:
+    padded, padding = _pad(layer, source)
+    options = {"strides": layer.stride, "padding": padding, "use_bias": layer.bias, "name": layer.name}
+    if layer.kind is LayerKind.DEPTHWISE:
+        output = layers.DepthwiseConv2D(layer.kernel_px, **options)(padded)
+    else:
+        output = layers.Conv2D(layer.out_shape_hwc[2], layer.kernel_px, **options)(padded)
+    if layer.batch_norm:
+        output = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}_bn")(output)
+    if layer.activation is Activation.RELU6:
+        output = layers.ReLU(6.0, name=f"{layer.name}_relu")(output)
+    return output
+
+
+def _pad(layer: LayerSpec, source: keras.KerasTensor) -> tuple[keras.KerasTensor, str]:
+    """Return what to convolve and with which of Keras' paddings; a layer of its own only where neither fits."""
+    top, left, bottom, right = layer.padding_tlbr
+    same, _ = padding_of("same", layer.in_shape_hwc[0], kernel_px=layer.kernel_px, stride=layer.stride)
+    if (top, bottom) == same and (left, right) == same:
+        return source, "same"
+    if not any(layer.padding_tlbr):
+        return source, "valid"
+    name = layer.name.replace("_dw_", "_pad_") if "_dw_" in layer.name else f"{layer.name}_pad"
+    return layers.ZeroPadding2D(((top, bottom), (left, right)), name=name)(source), "valid"
+
+
+def _concatenation(layer: LayerSpec, *sources: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Concatenate(name=layer.name)(list(sources))
+
+
+def _global_pool(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.GlobalAveragePooling2D(keepdims=True, name=layer.name)(source)
+
+
+def _softmax(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTensor:
+    flat = layers.Reshape((layer.out_shape_hwc[2],), name="reshape_2")(source)  # Keras' own name for it
+    return layers.Activation("softmax", name=layer.name)(flat)
+
+
+_LAYERS = {
+    LayerKind.CONVOLUTION: _convolution,
+    LayerKind.DEPTHWISE: _convolution,
+    LayerKind.POINTWISE: _convolution,
+    LayerKind.CLASSIFIER: _convolution,
+    LayerKind.CONCATENATION: _concatenation,
+    LayerKind.GLOBAL_POOL: _global_pool,
+    LayerKind.SOFTMAX: _softmax,
+}

@@ -1,0 +1,169 @@
+"""Find the spec that a checkpoint's shapes belong to, and hand its arrays to the layers of that spec."""
+
+from collections.abc import Iterator
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from mnet_deploy.errors import SpecError
+from mnet_deploy.models.checkpoint_files import Checkpoint, StoredLayer
+from mnet_deploy.models.keras_config import read_config
+from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, expected_shapes
+from mnet_deploy.spec import Family, LayerKind, LayerSpec, ModelSpec
+from mnet_deploy.spec.families import STEM_WIDTH
+
+_COMMON_GROWTHS = (16, 32, 64, 8, 12, 24, 48)
+_GROWTH_POSITION = {Family.DENSE1_MOBILENET: 2, Family.DENSE2_MOBILENET: 3}  # the first convolution that emits it
+
+
+def infer_spec(checkpoint: Checkpoint, overrides: dict[str, Any]) -> ModelSpec:
+    """Return the spec of a checkpoint.
+
+    Args:
+        checkpoint: as read.
+        overrides: fields of `ModelSpec` that the user asked for. What the checkpoint does not say (the resolution,
+            the padding of a file with weights only) is taken from here; `classes` may differ: the head is then new.
+
+    Raises:
+        SpecError: the checkpoint is of no family, or says something else than `overrides`.
+    """
+    found = _spec_of_shapes(checkpoint)
+    config = read_config(checkpoint.config, found) if checkpoint.config is not None else {}
+    known = {
+        "family": found.family,
+        "alpha": found.alpha,
+        "channels_in": found.channels_in,
+        "growth": found.growth,
+        **{key: config[key] for key in ("resolution_px", "padding") if key in config},
+    }
+    fields = {"classes": found.classes, **known}
+    for key, value in overrides.items():
+        if key in known and known[key] != value and not (key == "alpha" and _same_widths(found, value)):
+            raise SpecError(
+                f"{key}={value} was asked for, but {checkpoint.path} has {key}={known[key]}. Leave the option out, or "
+                "give another checkpoint"
+            )
+        fields[key] = value
+    return ModelSpec(**fields)
+
+
+def _same_widths(found: ModelSpec, alpha: float) -> bool:
+    """Whether another alpha gives the same integer widths: then the asked one is as true as the inferred one."""
+    shapes = [layer.kernel_shape for layer in found.with_changes(alpha=alpha).layers()]
+    return shapes == [layer.kernel_shape for layer in found.layers()]
+
+
+def match_weights(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[dict[str, LayerWeights], bool]:
+    """Return the weights by layer name, and whether the classifier is among them.
+
+    Layers are found by name where the file keeps names, by their order within each class otherwise. A head of
+    another size, or none, leaves the classifier out.
+    """
+    epsilon = (read_config(checkpoint.config, spec) if checkpoint.config is not None else {}).get("epsilon")
+    body = [layer for layer in spec.layers() if layer.kind.has_weights and layer.kind is not LayerKind.CLASSIFIER]
+    kernels = _stored_kernels(checkpoint, body)
+    norms = [layer for layer in checkpoint.layers if layer.is_batch_norm]
+    by_name = {layer.name: layer for layer in norms}
+    weights = {}
+    for index, layer in enumerate(body):
+        stored = by_name.get(f"{layer.name}_bn") or _norm_at(checkpoint, norms, body, index)
+        weights[layer.name] = _layer_weights(layer, kernels[layer.name], stored, epsilon=epsilon)
+    head, classifier = _head(checkpoint, len(body)), spec.layers()[-2]
+    if spec.classes is None or head is None or head.arrays[0].shape[-1] != spec.classes:
+        return weights, False
+    bias = head.arrays[1] if len(head.arrays) > 1 else np.zeros(spec.classes, np.float32)
+    kernel = head.arrays[0].reshape(expected_shapes(classifier)["kernel"])
+    return weights | {classifier.name: LayerWeights(kernel=kernel, bias=bias)}, True
+
+
+def _norm_at(
+    checkpoint: Checkpoint, norms: list[StoredLayer], body: list[LayerSpec], index: int
+) -> StoredLayer:
+    if len(norms) != len(body):
+        raise SpecError(
+            f"{checkpoint.path}: expected {len(body)} batch normalisations. Received: {len(norms)}. Batch-norm-folded "
+            "checkpoints cannot be read"
+        )
+    return norms[index]
+
+
+def _layer_weights(layer: LayerSpec, kernel: StoredLayer, norm: StoredLayer, *, epsilon: float | None) -> LayerWeights:
+    gamma, beta, mean, variance = norm.arrays
+    if epsilon is not None:
+        variance = variance + np.float32(epsilon - BATCH_NORM_EPSILON)
+    return LayerWeights(kernel=kernel.arrays[0], gamma=gamma, beta=beta, mean=mean, variance=variance)
+
+
+def _stored_kernels(checkpoint: Checkpoint, body: list[LayerSpec]) -> dict[str, StoredLayer]:
+    by_name = {layer.name: layer for layer in checkpoint.layers if not layer.is_batch_norm}
+    if all(layer.name in by_name for layer in body):
+        return {layer.name: by_name[layer.name] for layer in body}
+    depthwise = iter([layer for layer in checkpoint.layers if layer.is_depthwise])
+    others = iter([layer for layer in checkpoint.layers if layer.is_convolution])
+    return {layer.name: next(depthwise if layer.kind is LayerKind.DEPTHWISE else others) for layer in body}
+
+
+def _head(checkpoint: Checkpoint, body_length: int) -> StoredLayer | None:
+    depthwise_count = sum(layer.is_depthwise for layer in checkpoint.layers)
+    dense = [layer for layer in checkpoint.layers if layer.is_dense]
+    beyond_body = [layer for layer in checkpoint.layers if layer.is_convolution][body_length - depthwise_count :]
+    named = [layer for layer in checkpoint.layers if layer.name == "conv_preds"]
+    return (named or beyond_body or dense or [None])[0]
+
+
+def _spec_of_shapes(checkpoint: Checkpoint) -> ModelSpec:
+    convolutions = [layer.arrays[0].shape for layer in checkpoint.layers if layer.is_convolution]
+    depthwise = [layer.arrays[0].shape for layer in checkpoint.layers if layer.is_depthwise]
+    if convolutions:
+        for candidate in _candidates(convolutions, depthwise_count=len(depthwise)):
+            body = [expected_shapes(layer)["kernel"] for layer in candidate.layers() if layer.kind.has_weights]
+            is_depthwise = [layer.kind is LayerKind.DEPTHWISE for layer in candidate.layers() if layer.kind.has_weights]
+            expected = [shape for shape, dw in zip(body, is_depthwise, strict=True) if not dw]
+            expected_dw = [shape for shape, dw in zip(body, is_depthwise, strict=True) if dw]
+            if depthwise == expected_dw and convolutions[: len(expected)] == expected:
+                head = _head(checkpoint, len(body))
+                return candidate.with_changes(classes=head.arrays[0].shape[-1] if head is not None else None)
+    raise SpecError(
+        f"{checkpoint.path}: expected the weights of a {', '.join(Family)}. Received: {len(convolutions)} convolutions "
+        f"and {len(depthwise)} depthwise convolutions whose shapes fit none of them"
+    )
+
+
+def _candidates(convolutions: list[tuple[int, ...]], *, depthwise_count: int) -> Iterator[ModelSpec]:
+    """Yield specs without a head whose stem fits, the simplest alpha first."""
+    stem_width, channels_in = convolutions[0][3], convolutions[0][2]
+    counts = {Family.MOBILENET_V1: 13, Family.SHALLOW_MOBILENET: 8, Family.CONV_MOBILENET: 0}
+    for family in Family:
+        if counts.get(family, depthwise_count) != depthwise_count:
+            continue
+        for alpha in _alphas(stem_width):
+            for growth in _growths(family, convolutions, alpha):
+                try:
+                    yield ModelSpec(family=family, alpha=alpha, channels_in=channels_in, classes=None, growth=growth)
+                except SpecError:
+                    continue  # this growth does not fit this width
+
+
+def _alphas(stem_width: int) -> Iterator[float]:
+    """Yield the alphas that give this stem width, fewer decimals first."""
+    seen = set()
+    for decimals in (0, 1, 2, 3, 4):
+        step = 10**decimals
+        first = 1 if stem_width == 1 else ceil(stem_width / STEM_WIDTH * step)
+        for numerator in range(first, int((stem_width + 1) / STEM_WIDTH * step) + 1):
+            alpha = numerator / step
+            if alpha not in seen and max(1, int(STEM_WIDTH * alpha)) == stem_width:
+                seen.add(alpha)
+                yield alpha
+
+
+def _growths(family: Family, convolutions: list[tuple[int, ...]], alpha: float) -> Iterator[int | None]:
+    position = _GROWTH_POSITION.get(family)
+    if position is None:
+        yield None
+    elif position < len(convolutions):
+        scaled = convolutions[position][3]
+        for growth in dict.fromkeys((*_COMMON_GROWTHS, ceil(scaled / alpha))):
+            if max(1, int(growth * alpha)) == scaled:
+                yield growth
