@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mnet_deploy.errors import SpecError
 
@@ -140,6 +140,6 @@ def _cause(error: Exception) -> str:
         return f"it has more than {MAX_PIXELS // 10**6} million pixels. Scale it down first"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return "its content is not JPEG, PNG, BMP or WebP"
     return " ".join(str(error).split()) or type(error).__name__

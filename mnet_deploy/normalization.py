@@ -101,7 +101,10 @@ class Normalization:
             SpecError: the number of channels does not fit.
         """
         each = self.for_channels(pixels.shape[-1])
-        return (pixels - np.array(each.mean, np.float32)) / np.array(each.std, np.float32)
+        values = pixels.astype(np.float32)
+        values -= np.array(each.mean, np.float32)
+        values /= np.array(each.std, np.float32)
+        return values
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields as JSON values."""
