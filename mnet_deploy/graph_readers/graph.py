@@ -63,3 +63,37 @@ class OpGraph:
     tensors: dict[str, Tensor]
     ops: tuple[Op, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+
+
+def graph_from_json(data: dict[str, Any]) -> OpGraph:
+    """Rebuild a graph from `json.loads(json.dumps(dataclasses.asdict(graph)))`, where tuples have become lists."""
+    return OpGraph(
+        format=data["format"],
+        inputs=tuple(data["inputs"]),
+        outputs=tuple(data["outputs"]),
+        tensors={name: _tensor_from_json(tensor) for name, tensor in data["tensors"].items()},
+        ops=tuple(_op_from_json(op) for op in data["ops"]),
+        metadata=data["metadata"],
+    )
+
+
+def _tensor_from_json(data: dict[str, Any]) -> Tensor:
+    shape = data["shape"]
+    return Tensor(
+        name=data["name"],
+        shape=None if shape is None else tuple(shape),
+        dtype=data["dtype"],
+        scale=tuple(data["scale"]),
+        zero_point=tuple(data["zero_point"]),
+        constant=data["constant"],
+    )
+
+
+def _op_from_json(data: dict[str, Any]) -> Op:
+    return Op(
+        name=data["name"],
+        op_type=data["op_type"],
+        inputs=tuple(data["inputs"]),
+        outputs=tuple(data["outputs"]),
+        attributes=data["attributes"],
+    )

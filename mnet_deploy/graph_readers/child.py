@@ -1,0 +1,61 @@
+"""The child process of `read_graph`: parse one file, write one JSON object to stdout.
+
+Started as `python -m mnet_deploy.graph_readers.child FORMAT PATH`. The object holds `graph`, or `error` (one line), or
+`missing` with `how_to_install`. Only the library of the one format is imported.
+"""
+
+import importlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mnet_deploy.errors import MnetError, ToolMissing
+from mnet_deploy.graph_readers.graph import OpGraph
+
+_READERS = {
+    "tflite": "mnet_deploy.graph_readers.tflite_graph",
+    "onnx": "mnet_deploy.graph_readers.onnx_graph",
+    "keras": "mnet_deploy.graph_readers.keras_graph",
+}
+_EXTRAS = {"tflite": "litert", "onnx": "onnx", "keras": "export"}
+
+
+def main(arguments: list[str]) -> int:
+    """Parse the file and print the answer."""
+    graph_format, path = arguments
+    answer = _answer(graph_format, Path(path))
+    json.dump(answer, sys.stdout)
+    return 0
+
+
+def _answer(graph_format: str, path: Path) -> dict[str, Any]:
+    try:
+        return {"graph": asdict(_read(graph_format, path))}
+    except ToolMissing as error:
+        return {"missing": error.tool, "how_to_install": error.how_to_install}
+    except MnetError as error:
+        return {"error": str(error)}
+    except MemoryError:
+        return {"error": "it asks for more memory than a graph needs"}
+    except RecursionError:
+        return {"error": "it is nested too deeply"}
+    except Exception as error:  # noqa: BLE001 - damaged bytes make a parser raise anything; the process ends here
+        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+
+
+def _read(graph_format: str, path: Path) -> OpGraph:
+    try:
+        reader = importlib.import_module(_READERS[graph_format])
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS[graph_format]
+        raise ToolMissing(
+            f"the Python package {error.name}", f"reading .{graph_format} needs it: pip install 'mnet-deploy[{extra}]'"
+        ) from None
+    graph: OpGraph = reader.read(path)
+    return graph
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
