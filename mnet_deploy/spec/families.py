@@ -8,7 +8,6 @@ as interpreted in `docs/dense-families.md`.
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mnet_deploy.errors import SpecError
 from mnet_deploy.spec.layer_spec import Activation, LayerKind, LayerSpec, Shape
 
 if TYPE_CHECKING:
@@ -32,6 +31,9 @@ SEPARABLE_BLOCKS = (
 SHALLOW_BLOCKS = SEPARABLE_BLOCKS[:6] + SEPARABLE_BLOCKS[11:]
 DENSE1_BLOCKS = ((128, 2), (256, 2), (512, 2), (512, 1), (512, 1), (1024, 2))
 DENSE2_STAGES = ((2, 128), (2, 256), (6, 512), (2, 1024))  # (pointwise layers, width at the end)
+
+# A dense2 stage ends at MobileNet's width: what its other pointwise layers add must leave the first one a channel.
+DENSE2_MAX_GROWTH = min((channels - 1) // (pairs - 1) for pairs, channels in DENSE2_STAGES)
 
 
 def layers_of(spec: "ModelSpec") -> tuple[LayerSpec, ...]:
@@ -63,18 +65,29 @@ class _GraphBuilder:
         self._shapes[layer.name] = layer.out_shape_hwc
         return layer.name
 
+    def stem(self) -> str:
+        """Append the first convolution. `keras.applications` pads it like SAME, unlike its other stride-2 layers."""
+        rule = "same" if self._padding == "keras" else self._padding
+        return self._spatial(
+            "conv1", INPUT_NAME, LayerKind.CONVOLUTION, self.width(STEM_WIDTH), stride=2, groups=1, rule=rule
+        )
+
     def convolution(self, name: str, source: str, channels: int, *, stride: int) -> str:
         """Append a 3x3 convolution with batch norm and ReLU6."""
-        return self._spatial(name, source, LayerKind.CONVOLUTION, channels, stride=stride, groups=1)
+        return self._spatial(name, source, LayerKind.CONVOLUTION, channels, stride=stride, groups=1, rule=self._padding)
 
     def depthwise(self, name: str, source: str, *, stride: int) -> str:
         """Append a 3x3 depthwise convolution with batch norm and ReLU6; it keeps the channel count."""
         channels = self.channels(source)
-        return self._spatial(name, source, LayerKind.DEPTHWISE, channels, stride=stride, groups=channels)
+        return self._spatial(
+            name, source, LayerKind.DEPTHWISE, channels, stride=stride, groups=channels, rule=self._padding
+        )
 
-    def _spatial(self, name: str, source: str, kind: LayerKind, channels: int, *, stride: int, groups: int) -> str:
+    def _spatial(
+        self, name: str, source: str, kind: LayerKind, channels: int, *, stride: int, groups: int, rule: str
+    ) -> str:
         shape = self._shapes[source]
-        padding, out_px = padding_of(self._padding, shape[0], kernel_px=3, stride=stride)
+        padding, out_px = padding_of(rule, shape[0], kernel_px=3, stride=stride)
         return self._add(
             LayerSpec(
                 name=name,
@@ -174,7 +187,7 @@ def _nominal_padding(rule: str, in_px: int, *, kernel_px: int, stride: int) -> t
 def _separable_body(blocks: tuple[tuple[int, int], ...]) -> Callable[[_GraphBuilder, "ModelSpec"], str]:
     def body(graph: _GraphBuilder, spec: "ModelSpec") -> str:
         del spec
-        top = graph.convolution("conv1", INPUT_NAME, graph.width(STEM_WIDTH), stride=2)
+        top = graph.stem()
         for index, (channels, stride) in enumerate(blocks, start=1):
             top = graph.depthwise(f"conv_dw_{index}", top, stride=stride)
             top = graph.pointwise(f"conv_pw_{index}", top, graph.width(channels))
@@ -185,14 +198,14 @@ def _separable_body(blocks: tuple[tuple[int, int], ...]) -> Callable[[_GraphBuil
 
 def _conv_body(graph: _GraphBuilder, spec: "ModelSpec") -> str:
     del spec
-    top = graph.convolution("conv1", INPUT_NAME, graph.width(STEM_WIDTH), stride=2)
+    top = graph.stem()
     for index, (channels, stride) in enumerate(SEPARABLE_BLOCKS, start=1):
         top = graph.convolution(f"conv_{index}", top, graph.width(channels), stride=stride)
     return top
 
 
 def _dense_stem(graph: _GraphBuilder) -> str:
-    top = graph.convolution("conv1", INPUT_NAME, graph.width(STEM_WIDTH), stride=2)
+    top = graph.stem()
     return graph.pointwise("conv_pw_1", graph.depthwise("conv_dw_1", top, stride=1), graph.width(64))
 
 
@@ -219,12 +232,8 @@ def _dense2_body(graph: _GraphBuilder, spec: "ModelSpec") -> str:
     top = _dense_stem(graph)
     growth = graph.width(spec.growth or 0)
     for stage, (pairs, channels) in enumerate(DENSE2_STAGES, start=1):
-        first_width = graph.width(channels) - (pairs - 1) * growth
-        if first_width < 1:
-            raise SpecError(
-                f"growth must leave channels for the first layer of each stage: {pairs} layers of a "
-                f"{graph.width(channels)}-channel stage do not. Received: growth={spec.growth}. Try a smaller growth"
-            )
+        # At least 1: at a tiny alpha every width is 1, and the stage then ends a little wider than MobileNet's.
+        first_width = max(1, graph.width(channels) - (pairs - 1) * growth)
         outputs: list[str] = []
         for pair in range(1, pairs + 1):
             if outputs:

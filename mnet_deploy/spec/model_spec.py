@@ -2,16 +2,16 @@
 
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from math import isfinite
 from typing import Any, Self, TypeVar
 
 from mnet_deploy.errors import SpecError
-from mnet_deploy.spec.families import layers_of
+from mnet_deploy.spec.families import DENSE2_MAX_GROWTH, layers_of
 from mnet_deploy.spec.layer_spec import LayerSpec
 
 MIN_RESOLUTION_PX = 32  # five layers of stride 2: below 32 px the last feature maps would be empty
 DEFAULT_RESOLUTION_PX = 224
 DEFAULT_GROWTH = 32
+MAX_ALPHA = 1_000_000  # far beyond any use; keeps every count a number that can be printed
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
@@ -39,7 +39,8 @@ class Family(StrEnum):
 class Padding(StrEnum):
     """Where zeros go around a 3x3 kernel.
 
-    keras: as `keras.applications.MobileNet` does, one row and column at the bottom and right before stride 2.
+    keras: as `keras.applications.MobileNet` does: SAME for the first layer, then one row and column at the bottom and
+        right before stride 2.
     same: TensorFlow's SAME. Equal to keras at even sizes; at odd ones its output is a pixel larger.
     symmetric: one pixel on each side, as PyTorch implementations do.
     """
@@ -55,11 +56,13 @@ class ModelSpec:
 
     Attributes:
         family: the architecture.
-        alpha: width multiplier, any positive number; every width is `int(width * alpha)`, at least 1, as in Keras.
+        alpha: width multiplier, any positive number up to `MAX_ALPHA`; every width is `int(width * alpha)` as in Keras,
+            at least 1.
         resolution_px: side of the square input, 32 or more.
         channels_in: channels of the input, 1 or more.
         classes: outputs of the classifier; None leaves out pooling, classifier and softmax.
-        growth: channels that a dense layer adds at alpha 1 (scaled like every width); None for the other families.
+        growth: channels that a dense layer adds at alpha 1 (scaled like every width), at most `DENSE2_MAX_GROWTH` for
+            dense2_mobilenet; None for the other families.
         padding: where zeros go around the 3x3 kernels.
 
     Raises:
@@ -78,10 +81,11 @@ class ModelSpec:
         _set = object.__setattr__  # the dataclass is frozen; this is its own construction
         _set(self, "family", _member(Family, self.family, "family"))
         _set(self, "padding", _member(Padding, self.padding, "padding"))
-        if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not isfinite(self.alpha):
-            raise SpecError(f"alpha must be a number above 0. Received: {self.alpha!r}. Try 0.25, 0.5, 0.75 or 1.0")
-        if self.alpha <= 0:
-            raise SpecError(f"alpha must be above 0. Received: {self.alpha:g}. Try 0.25, 0.5, 0.75 or 1.0")
+        if isinstance(self.alpha, bool) or not isinstance(self.alpha, int | float) or not 0 < self.alpha <= MAX_ALPHA:
+            raise SpecError(
+                f"alpha must be a number above 0 and at most {MAX_ALPHA:,}. Received: {self.alpha!r}. "
+                "Try 0.25, 0.5, 0.75 or 1.0"
+            )
         _set(self, "alpha", float(self.alpha))
         _require_int("resolution", self.resolution_px, MIN_RESOLUTION_PX, "224, 192, 160 or 128")
         _require_int("channels", self.channels_in, 1, "3 for colour, 1 for grey")
@@ -93,13 +97,18 @@ class ModelSpec:
         if not self.family.is_dense:
             if self.growth is not None:
                 raise SpecError(
-                    f"growth belongs to the dense families. Received: growth={self.growth} with {self.family}. Leave it out"
+                    f"growth belongs to the dense families. Received: growth={self.growth} with {self.family}. "
+                    "Leave it out"
                 )
             return
         if self.growth is None:
             object.__setattr__(self, "growth", DEFAULT_GROWTH)
         _require_int("growth", self.growth, 1, "16, 32 or 64")
-        layers_of(self)  # raises where the growth does not fit the stage widths
+        if self.family is Family.DENSE2_MOBILENET and (self.growth or 0) > DENSE2_MAX_GROWTH:
+            raise SpecError(
+                f"growth must be {DENSE2_MAX_GROWTH} or less for {self.family}, so that its layers fit into the "
+                f"stage's width. Received: {self.growth}. Try 16, 32 or 64"
+            )
 
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return the layers in topological order, inputs before the layers that read them."""
