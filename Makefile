@@ -1,0 +1,115 @@
+# `make` alone lists the targets. Needs Python 3.11 or newer, make, and the network the first time (for pip).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# Two recipes at once would run two pips in one environment.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+# The options of `mnet` that make hands on. They reach the recipes through the environment, never through the recipe's
+# text, so no shell ever parses their values; `value` keeps make itself from expanding a $ in them.
+OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT FORCE ROUNDS
+$(foreach option,$(OPTIONS),$(eval override $(option) := $$(value $(option))))
+export $(OPTIONS)
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "export-tflite takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= PRECISION= IO= OUT= FORCE=1,"
+	@echo "cost takes ALPHA= RESOLUTION= CLASSES=, test takes ARGS= (options of pytest)."
+	@echo "Every target sets up $(VENV) by itself; PYTHON=python3.12 chooses the interpreter of a new one."
+
+# The environment: one folder that grows by extras. A stamp file says what is in it, so the next run starts at once.
+
+EXTRAS.core :=
+EXTRAS.export := [export]
+EXTRAS.dev := [export,onnx,dev]
+
+STAMPS.core := .core
+STAMPS.export := .core .export
+STAMPS.dev := .core .export .dev
+
+CORE := $(VENV)/.core
+EXPORT := $(VENV)/.export
+DEV := $(VENV)/.dev
+
+$(CORE) $(EXPORT) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
+	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || { \
+	  "$(PYTHON)" tools/check_host.py && echo "make: creating $(VENV)" && "$(PYTHON)" -m venv --clear "$(VENV)"; }
+	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV)"
+	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS.$*)"
+	@cd "$(VENV)" && touch $(STAMPS.$*)
+
+.PHONY: install
+install: $(DEV)  ## Set up .venv with everything to export, run and develop
+
+# Use
+
+# Appends `--option value` to the recipe's arguments where the variable is set.
+define hand_on
+set --; \
+$(foreach option,$(1),[ -z "$$$(option)" ] || set -- "$$@" --$(shell echo $(option) | tr A-Z a-z) "$$$(option)"; )
+endef
+
+# Without weights and folder of one's own, the result goes to a folder that is make's to overwrite; everywhere else an
+# existing file stays unless FORCE=1 is given.
+.PHONY: export-tflite
+export-tflite: $(EXPORT)  ## Export a .tflite (with nothing set: random weights, good for latency only)
+	@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO) \
+	if [ -n "$$OUT" ]; then set -- "$$@" --out "$$OUT"; \
+	elif [ -n "$$WEIGHTS" ]; then set -- "$$@" --out exports; \
+	else set -- "$$@" --out exports/random --force; fi; \
+	case "$$FORCE" in ""|0) ;; *) set -- "$$@" --force ;; esac; \
+	"$(BIN)/mnet" export --format tflite "$$@"
+
+.PHONY: cost
+cost: $(CORE)  ## MACs, parameters, bytes and peak memory (needs the core install only)
+	@$(call hand_on,ALPHA RESOLUTION CLASSES) "$(BIN)/mnet" cost "$$@"
+
+# Development
+
+.PHONY: check
+check: lint typecheck test  ## What a change must pass: lint, typecheck, test
+
+.PHONY: lint
+lint: $(DEV)  ## ruff: rules and format
+	@"$(BIN)/ruff" check .
+	@"$(BIN)/ruff" format --check .
+
+.PHONY: typecheck
+typecheck: $(DEV) links  ## mypy --strict
+	@"$(BIN)/mypy"
+	@"$(BIN)/mypy" tools benchmarks
+
+# Type checkers do not follow the mapping of folders in pyproject.toml: show them the installed layout.
+.PHONY: links
+links:  ## Lay the installed layout out as symlinks in .links/ (for mypy and pyright)
+	@mkdir -p .links/mnet_deploy
+	@find -L .links/mnet_deploy -maxdepth 1 -type l -exec rm {} +
+	@cd .links/mnet_deploy && ln -sfn ../../mnet_deploy/* ../../converters ../../runners ../../models .
+
+.PHONY: test
+test: $(DEV)  ## pytest (ARGS="-k cost" and the like)
+	@"$(BIN)/pytest" $(ARGS)
+
+.PHONY: wheel-check
+wheel-check: $(DEV)  ## Build wheel and sdist, install them elsewhere, import every module, open every data file
+	@"$(BIN)/python" tools/wheel_check.py
+
+.PHONY: bench-self
+bench-self: $(DEV)  ## Measure the toolkit against the shortest script that does the same (CALIBRATION=, ROUNDS=)
+	@$(call hand_on,CALIBRATION ROUNDS) "$(BIN)/python" benchmarks/bench_self.py "$$@"
+
+.PHONY: clean
+clean:  ## Remove build products and caches
+	rm -rf build dist *.egg-info .links .mypy_cache .ruff_cache .pytest_cache .coverage
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean  ## Remove .venv as well
+	rm -rf "$(VENV)"
