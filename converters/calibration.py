@@ -4,7 +4,7 @@ import hashlib
 import json
 import random
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -15,9 +15,10 @@ import numpy.typing as npt
 from mnet_deploy.converters import synthetic_images
 from mnet_deploy.errors import SpecError
 from mnet_deploy.image_folder import list_images
-from mnet_deploy.images import BrokenImage, load_image, preprocessing, require_photo_channels
+from mnet_deploy.images import BrokenImage, load_images, preprocessing, require_photo_channels
 
 DEFAULT_COUNT = 100
+BATCH = 32  # photos decoded at a time
 MIN_COUNT = 10  # fewer photos than that give ranges of chance, unless the user asks for fewer
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
@@ -84,20 +85,21 @@ def from_folder(
     paths = list_images(folder)
     limit = min(count, len(paths))
     pixels = np.empty((limit, resolution_px, resolution_px, channels), np.uint8)
+    turns = deque(_shuffled_queues(folder, paths, seed))
     skipped: list[str] = []
     used = 0
-    for used, image in enumerate(_decoded(folder, paths, seed, resolution_px, channels, skipped), start=1):
-        pixels[used - 1] = image
+    while used < limit and (drawn := _draw(turns, min(BATCH, limit - used))):
+        images = load_images([path for path, _ in drawn], resolution_px=resolution_px, channels=channels)
+        for (_, queue), image in zip(drawn, images, strict=True):
+            if isinstance(image, BrokenImage):
+                skipped.append(str(image))
+                turns.appendleft(queue)  # its folder is next
+            else:
+                pixels[used] = image
+                used += 1
         if on_progress is not None:
             on_progress(used, limit)
-        if used == limit:
-            break
-    if used < min(count, MIN_COUNT):
-        cause = f"; first of {len(skipped)} broken ones: {skipped[0]}" if skipped else ""
-        raise SpecError(
-            f"calibration needs at least {min(count, MIN_COUNT)} usable photos. Received: {used} in {folder}{cause}. "
-            "Add photos, or try --calibration-source generated"
-        )
+    _require_enough(folder, used, count, skipped)
     return _seal(pixels[:used], CalibrationSource.FOLDER, count, seed, preprocessing(resolution_px), tuple(skipped))
 
 
@@ -115,23 +117,6 @@ def noise(*, count: int = DEFAULT_COUNT, seed: int = 0, resolution_px: int, chan
     return _seal(pixels, CalibrationSource.NOISE, count, seed, {"resolution_px": resolution_px}, ())
 
 
-def _decoded(
-    folder: Path, paths: tuple[Path, ...], seed: int, resolution_px: int, channels: int, skipped: list[str]
-) -> Iterator[npt.NDArray[np.uint8]]:
-    queues = deque(_shuffled_queues(folder, paths, seed))
-    while queues:
-        queue = queues.popleft()
-        image = None
-        while queue and image is None:
-            try:
-                image = load_image(queue.pop(), resolution_px=resolution_px, channels=channels)
-            except BrokenImage as error:
-                skipped.append(str(error))
-        if image is not None:
-            queues.append(queue)
-            yield image
-
-
 def _shuffled_queues(folder: Path, paths: tuple[Path, ...], seed: int) -> list[list[Path]]:
     """Return the paths of each folder that holds some, all in random order."""
     chance = random.Random(seed)
@@ -143,6 +128,28 @@ def _shuffled_queues(folder: Path, paths: tuple[Path, ...], seed: int) -> list[l
     for queue in order:
         chance.shuffle(queue)
     return order
+
+
+def _draw(turns: deque[list[Path]], count: int) -> list[tuple[Path, list[Path]]]:
+    """Take one path from each folder in turn, with the queue that it came from, until there are `count`."""
+    drawn: list[tuple[Path, list[Path]]] = []
+    while turns and len(drawn) < count:
+        queue = turns.popleft()
+        if queue:
+            drawn.append((queue.pop(), queue))
+            turns.append(queue)
+    return drawn
+
+
+def _require_enough(folder: Path, used: int, count: int, skipped: list[str]) -> None:
+    needed = min(count, MIN_COUNT)
+    if used >= needed:
+        return
+    cause = f" and {len(skipped)} broken ones (first: {skipped[0]})" if skipped else ""
+    raise SpecError(
+        f"calibration needs at least {needed} usable photos. Received: {used} in {folder}{cause}. "
+        "Add photos, or try --calibration-source generated"
+    )
 
 
 def _require_count(count: int) -> None:

@@ -3,9 +3,13 @@
 The geometry is that of the published evaluations: short side to resolution / 0.875 (256 for 224), centre crop.
 """
 
+import os
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +24,58 @@ CROP_FRACTION = 0.875  # the share of the short side that the centre crop keeps
 RESIZE_FILTER = Image.Resampling.BILINEAR
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # by content; Pillow knows more, some of which start other programs
-MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of decoded RGB
+MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of RGB
+MAX_ASPECT = 100  # a strip that is still longer would grow to gigabytes when its short side is scaled
+MAX_THREADS = 4
 
-# What Pillow's decoders raise on damaged files (found by damaging files of each format).
-_DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+Pixels = npt.NDArray[np.uint8]
+
+# What Pillow raises on damaged files, beside its own errors.
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError)
+_ERRORS = (*_DECODER_ERRORS, MemoryError, struct.error, zlib.error, Image.DecompressionBombError)
 
 
 class BrokenImage(SpecError):
-    """An image file that cannot be decoded; the message names it and the cause."""
+    """An image file that cannot be used; the message names it and the cause."""
+
+
+def load_image(path: Path, *, resolution_px: int, channels: int = 3) -> Pixels:
+    """Return a photo as an array of shape (resolution_px, resolution_px, channels).
+
+    The first frame of an animation; turned as its EXIF data says; transparency over white; 16-bit grey scaled to 8 bit;
+    colour profiles are ignored, as the usual training pipelines do.
+
+    Args:
+        path: a JPEG, PNG, BMP or WebP file, told by content, whatever its suffix.
+        resolution_px: side of the result.
+        channels: 3 for RGB, 1 for grey.
+
+    Raises:
+        BrokenImage: the file cannot be read, is no such image, is damaged, too large or too narrow.
+        SpecError: another number of channels.
+    """
+    (result,) = load_images([path], resolution_px=resolution_px, channels=channels)
+    if isinstance(result, BrokenImage):
+        raise result
+    return result
+
+
+def load_images(paths: Sequence[Path], *, resolution_px: int, channels: int = 3) -> list[Pixels | BrokenImage]:
+    """Return for each path what `load_image` returns, or the `BrokenImage` that it raises.
+
+    Decodes on a few threads: twice as fast for phone photos on two cores.
+
+    Raises:
+        SpecError: a number of channels that photos do not have.
+    """
+    require_photo_channels(channels)
+    load = partial(_load_or_error, resolution_px=resolution_px, mode="L" if channels == 1 else "RGB")
+    with warnings.catch_warnings():  # not inside the threads: it changes the whole process
+        warnings.simplefilter("ignore")  # damaged metadata does not matter here; the size is checked below
+        if len(paths) == 1:
+            return [load(paths[0])]
+        with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
+            return list(pool.map(load, paths))
 
 
 def preprocessing(resolution_px: int) -> dict[str, Any]:
@@ -60,52 +94,47 @@ def short_side_px(resolution_px: int) -> int:
     return round(resolution_px / CROP_FRACTION)
 
 
-def load_image(path: Path, *, resolution_px: int, channels: int = 3) -> npt.NDArray[np.uint8]:
-    """Return a photo as an array of shape (resolution_px, resolution_px, channels).
-
-    The first frame of an animation; turned as its EXIF data says; transparency over white; 16-bit grey scaled to 8 bit;
-    colour profiles are ignored, as the usual training pipelines do.
-
-    Args:
-        path: a JPEG, PNG, BMP or WebP file, told by content, whatever its suffix.
-        resolution_px: side of the result.
-        channels: 3 for RGB, 1 for grey.
-
-    Raises:
-        BrokenImage: the file cannot be read, is no such image, is damaged or too large.
-        SpecError: another number of channels.
-    """
-    require_photo_channels(channels)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged metadata does not matter here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return _load(path, resolution_px, "L" if channels == 1 else "RGB")
-    except _DECODER_ERRORS as error:
-        raise BrokenImage(f"{path} is not a usable image: {_cause(error)}") from error
-
-
 def require_photo_channels(channels: int) -> None:
     """Raise `SpecError` where photos cannot have this number of channels."""
     if channels not in (1, 3):
         raise SpecError(
             f"image files give 1 (grey) or 3 (RGB) channels. Received: a model of {channels} input channels. "
-            "Try generated images (--calibration-source generated), or pass your own arrays from Python"
+            "Try generated images (--calibration-source generated)"
         )
 
 
-def _load(path: Path, resolution_px: int, mode: str) -> npt.NDArray[np.uint8]:
+def _load_or_error(path: Path, *, resolution_px: int, mode: str) -> Pixels | BrokenImage:
+    try:
+        return _load(path, resolution_px, mode)
+    except BrokenImage as error:
+        return error
+    except _ERRORS as error:
+        return BrokenImage(f"{path} is not a usable image: {_cause(error)}")
+
+
+def _load(path: Path, resolution_px: int, mode: str) -> Pixels:
     with Image.open(path, formats=FORMATS) as image:
+        _require_size(path, image.size)
         image.load()
-        upright = ImageOps.exif_transpose(image)
-        square = _crop(_eight_bit(upright), resolution_px)
-    pixels = np.array(_without_alpha(square).convert(mode), np.uint8)
+        ImageOps.exif_transpose(image, in_place=True)
+        square = _crop(_eight_bit(image), resolution_px)
+    pixels = np.array(_over_background(square).convert(mode), np.uint8)
     return pixels.reshape(resolution_px, resolution_px, len(mode))
+
+
+def _require_size(path: Path, size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise BrokenImage(
+            f"{path} is {width} x {height} pixels, more than {MAX_PIXELS // 10**6} million in all. Scale it down first"
+        )
+    if max(size) > MAX_ASPECT * min(size):
+        raise BrokenImage(f"{path} is {width} x {height} pixels, too narrow for a square crop. Crop it first")
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
     """Return the image in a mode that can be resized: L, LA, RGB or RGBA."""
-    if image.mode.startswith("I"):  # 16-bit grey: `I;16` or, from older versions of Pillow, `I`
+    if image.mode.startswith("I"):  # 16-bit grey: `I;16` or, from some versions of Pillow, `I`
         wide = np.asarray(image).astype(np.uint32)
         return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
     if image.has_transparency_data:
@@ -116,19 +145,14 @@ def _eight_bit(image: Image.Image) -> Image.Image:
 
 
 def _crop(image: Image.Image, resolution_px: int) -> Image.Image:
-    """Scale the short side and crop the centre in one pass: only the pixels of the result are computed."""
-    short_px = short_side_px(resolution_px)
-    box = [0.0] * 4
-    for axis, length in enumerate(image.size):
-        scaled_px = max(short_px, int(length * short_px / min(image.size) + 0.5))
-        start_px = (scaled_px - resolution_px) // 2
-        box[axis] = start_px * length / scaled_px
-        box[axis + 2] = (start_px + resolution_px) * length / scaled_px
-    left, top, right, bottom = box
-    return image.resize((resolution_px, resolution_px), RESIZE_FILTER, box=(left, top, right, bottom))
+    short_px, target_px = min(image.size), short_side_px(resolution_px)
+    width, height = (int(length * target_px / short_px + 0.5) for length in image.size)
+    left, top = (width - resolution_px) // 2, (height - resolution_px) // 2
+    scaled = image.resize((width, height), RESIZE_FILTER)
+    return scaled.crop((left, top, left + resolution_px, top + resolution_px))
 
 
-def _without_alpha(image: Image.Image) -> Image.Image:
+def _over_background(image: Image.Image) -> Image.Image:
     if image.mode not in ("LA", "RGBA"):
         return image
     background = Image.new("RGBA", image.size, (*BACKGROUND, 255))
@@ -136,10 +160,10 @@ def _without_alpha(image: Image.Image) -> Image.Image:
 
 
 def _cause(error: Exception) -> str:
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+    if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {MAX_PIXELS // 10**6} million pixels. Scale it down first"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
     if isinstance(error, UnidentifiedImageError):
         return "its content is not JPEG, PNG, BMP or WebP"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
