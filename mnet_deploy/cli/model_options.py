@@ -1,10 +1,21 @@
 """The options that describe a model, shared by the verbs that take one."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
-from mnet_deploy.spec import Family, ModelSpec, Padding
+from mnet_deploy.spec import Family, Padding
+from mnet_deploy.spec.text_fields import fields_of_text
+
+# option: field of ModelSpec
+_FIELDS = {
+    "family": "family",
+    "alpha": "alpha",
+    "resolution": "resolution_px",
+    "channels": "channels_in",
+    "classes": "classes",
+    "growth": "growth",
+    "padding": "padding",
+}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -21,18 +32,6 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-# option: (field of ModelSpec, what turns its text into a value)
-_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "family": ("family", Family),
-    "alpha": ("alpha", float),
-    "resolution": ("resolution_px", int),
-    "channels": ("channels_in", int),
-    "classes": ("classes", int),
-    "growth": ("growth", int),
-    "padding": ("padding", Padding),
-}
-
-
 def spec_overrides(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of `ModelSpec` that the options give, converted and checked.
 
@@ -41,24 +40,9 @@ def spec_overrides(args: argparse.Namespace) -> dict[str, Any]:
     Raises:
         SpecError: a value outside its range.
     """
-    given = {option: getattr(args, option) for option in _FIELDS if getattr(args, option) is not None}
-    return checked_fields({_FIELDS[option][0]: _converted(text, _FIELDS[option][1]) for option, text in given.items()})
+    return fields_of_text({_FIELDS[option]: text for option, text in given_options(args).items()})
 
 
-def checked_fields(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return `fields` if a model can have them.
-
-    Raises:
-        SpecError: a value outside its range.
-    """
-    dense = {"family": Family.DENSE1_MOBILENET} if "growth" in fields else {}
-    ModelSpec(**{**dense, **fields})
-    return fields
-
-
-def _converted(text: str, convert: Callable[[str], Any]) -> Any:  # noqa: ANN401 (each field has its own type)
-    """Return the value, or the text itself where it is none: the spec then says what it expected and received."""
-    try:
-        return convert(text)
-    except ValueError:
-        return text
+def given_options(args: argparse.Namespace) -> dict[str, str]:
+    """Return the texts of the model options that were given, by option name without its dashes."""
+    return {option: getattr(args, option) for option in _FIELDS if getattr(args, option) is not None}
