@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mnet_deploy.errors import SpecError
 
@@ -27,6 +27,17 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # by content; Pillow knows more, some 
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of RGB
 MAX_ASPECT = 100  # a strip that is still longer would grow to gigabytes when its short side is scaled
 MAX_THREADS = 4
+
+# EXIF orientation -> what makes the photo upright; 1 is upright already.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -116,8 +127,7 @@ def _load(path: Path, resolution_px: int, mode: str) -> Pixels:
     with Image.open(path, formats=FORMATS) as image:
         _require_size(path, image.size)
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        square = _crop(_eight_bit(image), resolution_px)
+        square = _crop(_eight_bit(_upright(image)), resolution_px)
     pixels = np.array(_over_background(square).convert(mode), np.uint8)
     return pixels.reshape(resolution_px, resolution_px, len(mode))
 
@@ -130,6 +140,18 @@ def _require_size(path: Path, size: tuple[int, int]) -> None:
         )
     if max(size) > MAX_ASPECT * min(size):
         raise BrokenImage(f"{path} is {width} x {height} pixels, too narrow for a square crop. Crop it first")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Return the image as its EXIF orientation says.
+
+    Not by Pillow's `exif_transpose`, which copies upright images and writes the EXIF data anew, damaged or not.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except (SyntaxError, struct.error):  # no readable EXIF data: as stored
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:
