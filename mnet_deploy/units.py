@@ -20,6 +20,11 @@ def format_bytes(size_bytes: int) -> str:
     return f"{size_bytes / KIB / KIB:.2f} MiB"
 
 
+def format_kib(size_bytes: int) -> str:
+    """Return a size in KiB with two decimals, as embedded tool chains print it, e.g. `4157.09 KiB`."""
+    return f"{size_bytes / KIB:.2f} KiB"
+
+
 def format_seconds(duration_s: float) -> str:
     """Return a duration as us, ms or s with three significant digits."""
     for limit, factor, suffix in ((1e-3, 1e6, "us"), (1.0, 1e3, "ms")):

@@ -1,16 +1,116 @@
-"""cost."""
+"""Count a model before it runs: MACs, parameters, bytes and peak memory, layer by layer.
+
+MODEL is ALPHA-PX (0.5-160), FAMILY or FAMILY_ALPHA_PX (mobilenet_v1_0.25_128), or a .tflite, .onnx or .keras file,
+which is counted from its own graph. Without it: mobilenet_v1 1.0-224, or what the options say.
+"""
 
 import argparse
+import json
+from pathlib import Path
+from typing import Any
 
-HELP = "cost"
+from mnet_deploy.cli.model_options import add_model_options, given_options, spec_overrides
+from mnet_deploy.cost import PRECISIONS, Precision
+from mnet_deploy.errors import SpecError
+from mnet_deploy.spec import ModelSpec
+from mnet_deploy.spec.text_fields import fields_of_name
+
+HELP = "count MACs, parameters, bytes and peak memory of a model or a file"
+FILE_SUFFIXES = (".tflite", ".onnx", ".keras")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    del parser
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="e.g. 0.5-160, mobilenet_v1_0.25_128, model.tflite")
+    add_model_options(parser)
+    parser.add_argument("--no-top", action="store_true", help="count without pooling and classifier")
+    parser.add_argument("--precision", metavar="P", help=f"of the bytes: {', '.join(PRECISIONS)} (default int8)")
+    parser.add_argument("--published", action="store_true", help="put published figures beside ours, nothing else")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    del args
-    raise NotImplementedError
+    if args.published:
+        _published(args)
+    elif args.model is not None and Path(args.model).suffix.lower() in FILE_SUFFIXES:
+        _file(Path(args.model), args)
+    else:
+        _spec(args)
+    return 0
+
+
+def _published(args: argparse.Namespace) -> None:
+    from mnet_deploy.cost import as_json, published_text
+
+    _refuse_model_options(args, "--published counts the models that were published")
+    if args.model is not None:
+        raise SpecError(f"--published counts the models that were published. Received: {args.model} too. Leave it out")
+    print(_dumps(as_json.published_json()) if args.json else published_text.published_text())
+
+
+def _file(path: Path, args: argparse.Namespace) -> None:
+    _refuse_model_options(args, "a file is counted from its own graph")
+    precision = _precision(args)
+    if not path.is_file():
+        raise SpecError(f"a file to count must exist. Received: {path}. Check the path")
+
+    from mnet_deploy.cost import as_json, text
+    from mnet_deploy.cost.graph_cost import estimate_graph
+    from mnet_deploy.graph_readers import read_graph
+
+    cost = estimate_graph(read_graph(path), path.name)
+    print(_dumps(as_json.cost_json(cost, precision)) if args.json else text.graph_text(cost, precision))
+
+
+def _spec(args: argparse.Namespace) -> None:
+    from mnet_deploy.cost import as_json, text
+
+    spec, precision = ModelSpec(**_spec_fields(args)), _precision(args)
+    print(_dumps(as_json.spec_json(spec, precision)) if args.json else text.spec_text(spec, precision))
+
+
+def _spec_fields(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields that MODEL and the options give together."""
+    options = spec_overrides(args)
+    if args.no_top:
+        if "classes" in options:
+            raise SpecError("--no-top leaves out the classifier. Received: --classes too. Give one of the two")
+        options["classes"] = None
+    if args.model is None:
+        return options
+    named = _named_fields(args.model)
+    for field in named.keys() & options.keys():
+        if named[field] != options[field]:
+            raise SpecError(
+                f"MODEL and the options must not contradict each other. Received: {args.model} with "
+                f"{field} {options[field]}. Give it once"
+            )
+    return named | options
+
+
+def _named_fields(text: str) -> dict[str, Any]:
+    fields = fields_of_name(text)
+    if fields is None:
+        raise SpecError(
+            "MODEL must be a model such as 0.5-160 or mobilenet_v1_0.25_128, or a .tflite, .onnx or .keras file. "
+            f"Received: {text!r}"
+        )
+    return fields
+
+
+def _precision(args: argparse.Namespace) -> Precision:
+    try:
+        return Precision(args.precision or Precision.INT8)
+    except ValueError:
+        raise SpecError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {args.precision!r}") from None
+
+
+def _refuse_model_options(args: argparse.Namespace, reason: str) -> None:
+    given = [f"--{name}" for name in given_options(args)] + ["--no-top"] * args.no_top
+    if given:
+        raise SpecError(f"{reason}. Received: {', '.join(given)} too. Leave the options of a model out")
+
+
+def _dumps(value: dict[str, Any]) -> str:
+    return json.dumps(value, indent=2)

@@ -116,6 +116,10 @@ class CostEstimate:
         return sum(layer.bias_count for layer in self.layers)
 
     @property
+    def own_bias_count(self) -> int:
+        return sum(layer.own_bias_count for layer in self.layers)
+
+    @property
     def batch_norm_count(self) -> int:
         return sum(layer.batch_norm_count for layer in self.layers)
 
@@ -135,14 +139,33 @@ class CostEstimate:
 
 def estimate(spec: ModelSpec) -> CostEstimate:
     """Count a model from its spec: nothing is built, no framework is imported."""
-    layers = spec.layers()
-    input_elements = spec.resolution_px**2 * spec.channels_in
+    return estimate_layers(spec.layers(), title=spec.name)
+
+
+def estimate_layers(layers: Sequence[LayerSpec], *, title: str) -> CostEstimate:
+    """Count layers in topological order, the first of which reads the model's input."""
     return CostEstimate(
-        title=spec.name,
+        title=title,
         layers=tuple(_layer_cost(layer) for layer in layers),
         peak_elements=peak_elements(
-            [(layer.name, layer.inputs, layer.out_elements) for layer in layers], {INPUT_NAME: input_elements}
+            [(layer.name, layer.inputs, layer.out_elements) for layer in layers], {INPUT_NAME: layers[0].in_elements}
         ),
+    )
+
+
+def by_kind(cost: CostEstimate) -> tuple[CostEstimate, ...]:
+    """Return one estimate a kind of layer, titled with the kind, in order of first appearance; no peak memory."""
+    groups: dict[str, list[LayerCost]] = {}
+    for layer in cost.layers:
+        groups.setdefault(layer.kind, []).append(layer)
+    return tuple(
+        CostEstimate(
+            title=kind,
+            layers=tuple(layers),
+            peak_elements=None,
+            uncounted=tuple(layer.name for layer in layers if layer.macs is None),
+        )
+        for kind, layers in groups.items()
     )
 
 
