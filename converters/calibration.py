@@ -19,6 +19,7 @@ from mnet_deploy.images import BrokenImage, load_images, preprocessing, require_
 
 DEFAULT_COUNT = 100
 BATCH = 32  # photos decoded at a time
+MAX_COUNT = 10_000  # 1.5 GB of pixels at 224 px
 MIN_COUNT = 10  # fewer photos than that give ranges of chance, unless the user asks for fewer
 
 Progress = Callable[[int, int], None]  # (images done, images in all)
@@ -80,7 +81,7 @@ def from_folder(
         SpecError: no folder with images, a number of channels that photos do not have, or fewer usable photos than
             `count` and than `MIN_COUNT`.
     """
-    _require_count(count)
+    _require_options(count, seed)
     require_photo_channels(channels)
     paths = list_images(folder)
     limit = min(count, len(paths))
@@ -105,14 +106,14 @@ def from_folder(
 
 def generated(*, count: int = DEFAULT_COUNT, seed: int = 0, resolution_px: int, channels: int = 3) -> CalibrationSet:
     """Make dead-leaves images: no photos needed, fit for latency, and for accuracy only with fixed ranges."""
-    _require_count(count)
+    _require_options(count, seed)
     pixels = synthetic_images.dead_leaves(count, seed=seed, resolution_px=resolution_px, channels=channels)
     return _seal(pixels, CalibrationSource.GENERATED, count, seed, {"resolution_px": resolution_px}, ())
 
 
 def noise(*, count: int = DEFAULT_COUNT, seed: int = 0, resolution_px: int, channels: int = 3) -> CalibrationSet:
     """Make uniform noise: fit for latency only (ranges from noise cost most of a model's accuracy)."""
-    _require_count(count)
+    _require_options(count, seed)
     pixels = synthetic_images.uniform_noise(count, seed=seed, resolution_px=resolution_px, channels=channels)
     return _seal(pixels, CalibrationSource.NOISE, count, seed, {"resolution_px": resolution_px}, ())
 
@@ -152,9 +153,11 @@ def _require_enough(folder: Path, used: int, count: int, skipped: list[str]) -> 
     )
 
 
-def _require_count(count: int) -> None:
-    if count < 1:
-        raise SpecError(f"a calibration needs 1 image or more. Received: {count}. Try {DEFAULT_COUNT}")
+def _require_options(count: int, seed: int) -> None:
+    if not 1 <= count <= MAX_COUNT:
+        raise SpecError(f"a calibration takes 1 to {MAX_COUNT} images. Received: {count}. Try {DEFAULT_COUNT}")
+    if seed < 0:
+        raise SpecError(f"a seed is an integer of 0 or more. Received: {seed}")
 
 
 def _seal(

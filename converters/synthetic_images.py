@@ -5,14 +5,18 @@ colour that cover one another. With radii distributed as r^-3 they have edges, f
 photos, at every scale, and so drive a trained network's activations to similar ranges.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 Integers = npt.NDArray[np.int64]
 
-LEAVES = 600  # covers all but a few percent of the background
-SMALLEST, LARGEST = 1 / 56, 1 / 3  # radii, as shares of the image's side
+ZOOMS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)  # near and far views: one is drawn for each image
+SMALLEST, LARGEST = 1 / 112, 1 / 4.5  # radii at zoom 1, as shares of the image's side
+LEAVES = 2400  # at zoom 1, before the limit; fewer and larger ones at higher zooms
+MOST_LEAVES = 1500  # for speed: these cover 7/8 of the finest view, the others nearly all
 COLOUR_SPREAD = 48  # of one channel around the leaf's brightness, in pixel values
 SLOPE = 96  # change of brightness over one side of the image, at most
 TEXTURE = 64  # amplitude of the grain of the roughest leaf
@@ -48,12 +52,11 @@ def dead_leaves(count: int, *, seed: int, resolution_px: int, channels: int) -> 
 
 
 def _dead_leaves_image(chance: _Chance, side_px: int, channels: int) -> Pixels:
-    leaf_at = _scatter(chance, side_px)
-    brightness = chance.integers(0, 256, (LEAVES + 1, 1))
-    colours = brightness + chance.integers(-COLOUR_SPREAD, COLOUR_SPREAD + 1, (LEAVES + 1, channels)) * (channels > 1)
-    slope_y, slope_x, texture = (
-        chance.integers(low, high + 1, (LEAVES + 1,)) for low, high in ((-SLOPE, SLOPE), (-SLOPE, SLOPE), (0, TEXTURE))
-    )
+    leaf_at, leaves = _scatter(chance, side_px)
+    brightness = chance.integers(0, 256, (leaves + 1, 1))
+    colours = brightness + chance.integers(-COLOUR_SPREAD, COLOUR_SPREAD + 1, (leaves + 1, channels)) * (channels > 1)
+    slope_y, slope_x = chance.integers(-SLOPE, SLOPE + 1, (2, leaves + 1))
+    texture = chance.integers(0, TEXTURE + 1, (leaves + 1,))
     position = np.arange(side_px) - side_px // 2
     shade = (slope_y[leaf_at] * position[:, None] + slope_x[leaf_at] * position) // side_px
     grain = (texture[leaf_at] * chance.integers(-128, 129, leaf_at.shape)) >> 7
@@ -61,27 +64,28 @@ def _dead_leaves_image(chance: _Chance, side_px: int, channels: int) -> Pixels:
     return _soften(np.clip(image, 0, 255)).astype(np.uint8)
 
 
-def _scatter(chance: _Chance, side_px: int) -> Integers:
-    """Return for each pixel the number of the leaf on top of it, 0 for the background."""
+def _scatter(chance: _Chance, side_px: int) -> tuple[Integers, int]:
+    """Return for each pixel the number of the leaf on top of it (0: the background), and how many leaves there are."""
+    zoom = ZOOMS[int(chance.integers(0, len(ZOOMS), (1,))[0])]
+    leaves = min(MOST_LEAVES, int(LEAVES / (zoom * math.sqrt(zoom))))
+    radii = _radii(chance, leaves, max(1.0, side_px * zoom * SMALLEST), side_px * min(1.0, zoom * LARGEST))
+    centres = chance.integers(0, side_px, (leaves, 2))
     leaf_at = np.zeros((side_px, side_px), np.int64)
-    radii = _radii(chance, side_px)
-    centres = chance.integers(0, side_px, (LEAVES, 2))
     position = np.arange(side_px)
     for leaf, (radius, (y, x)) in enumerate(zip(radii.tolist(), centres.tolist(), strict=True), start=1):
         rows, columns = (slice(max(0, centre - radius), centre + radius + 1) for centre in (y, x))
         inside = (position[rows, None] - y) ** 2 + (position[columns] - x) ** 2 <= radius**2
         leaf_at[rows, columns][inside] = leaf
-    return leaf_at
+    return leaf_at, leaves
 
 
-def _radii(chance: _Chance, side_px: int) -> Integers:
+def _radii(chance: _Chance, leaves: int, smallest_px: float, largest_px: float) -> Integers:
     """Draw from the density r^-3 between the smallest and the largest radius, by inverting its distribution.
 
     Only +, -, *, / and sqrt on floats: IEEE 754 fixes their results to the last bit.
     """
-    smallest, largest = max(1.0, side_px * SMALLEST), side_px * LARGEST
-    share = chance.integers(0, 1 << 30, (LEAVES,)) / (1 << 30)
-    return (smallest / np.sqrt(1 - share * (1 - (smallest / largest) ** 2))).astype(np.int64)
+    share = chance.integers(0, 1 << 30, (leaves,)) / (1 << 30)
+    return (smallest_px / np.sqrt(1 - share * (1 - (smallest_px / largest_px) ** 2))).astype(np.int64)
 
 
 def _soften(image: Integers) -> Integers:

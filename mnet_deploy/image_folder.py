@@ -18,11 +18,12 @@ def list_images(folder: Path) -> tuple[Path, ...]:
     Raises:
         SpecError: the folder is not there, is a file, cannot be read, or has no images.
     """
-    _require_folder(folder)
-    found = sorted(_walk(folder), key=lambda path: path.relative_to(folder).as_posix())
+    files = list(_walk(folder))
+    found = [path for path in files if path.name.lower().endswith(SUFFIXES)]
     if not found:
-        raise SpecError(f"a folder with images ({', '.join(SUFFIXES)}) is needed. Received: {folder}, which has none")
-    return tuple(found)
+        others = f"has {len(files)} other files, such as {min(files).name}" if files else "is empty"
+        raise SpecError(f"a folder with images ({', '.join(SUFFIXES)}) is needed. Received: {folder}, which {others}")
+    return tuple(sorted(found, key=lambda path: path.relative_to(folder).as_posix()))
 
 
 def list_labelled(folder: Path) -> tuple[tuple[Path, str], ...]:
@@ -42,27 +43,20 @@ def list_labelled(folder: Path) -> tuple[tuple[Path, str], ...]:
     return tuple(zip(images, classes, strict=True))
 
 
-def _require_folder(folder: Path) -> None:
-    if not folder.exists():
-        raise SpecError(f"a folder with images is needed. Received: {folder}, which does not exist")
-    if not folder.is_dir():
-        raise SpecError(f"a folder with images is needed. Received: {folder}, which is a file")
-
-
 def _walk(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder that is not hidden."""
+    if folder.is_file():
+        raise SpecError(f"a folder with images is needed. Received: {folder}, which is a file")
     seen: set[tuple[int, int]] = set()  # a link may lead back up
     for path, folders, files in os.walk(folder, followlinks=True, onerror=_fail):
         status = Path(path).stat()
-        key = (status.st_dev, status.st_ino)
-        if key in seen:
+        if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
-        seen.add(key)
+        seen.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(path, name)
+        yield from (Path(path, name) for name in files if not name.startswith("."))
 
 
 def _fail(error: OSError) -> None:
-    raise SpecError(f"the folder {error.filename} cannot be read: {error.strerror}") from error
+    raise SpecError(f"a folder with images is needed. Received: {error.filename}: {error.strerror}") from error
