@@ -1,18 +1,18 @@
 """The Keras model of a spec."""
 
-import os
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with its build flags otherwise
-
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, ModelWeights
 from mnet_deploy.spec import Activation, LayerKind, LayerSpec, ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME, padding_of
 
+PREDICT_BATCH = 10
 
-def build(spec: ModelSpec, weights: ModelWeights | None = None, *, batch_size: int | None = None) -> keras.Model:
+
+def build(spec: ModelSpec, weights: ModelWeights | None = None) -> keras.Model:
     """Build the Keras model whose layers are those of `spec.layers()`.
 
     Layers that `keras.applications.MobileNet` has carry its names and come in its weight order.
@@ -20,14 +20,13 @@ def build(spec: ModelSpec, weights: ModelWeights | None = None, *, batch_size: i
     Args:
         spec: what to build.
         weights: set into the model if given; Keras' own initialisation otherwise.
-        batch_size: a static batch size; None leaves it open.
 
     Returns:
         A model from [batch, resolution, resolution, channels] float32 to [batch, classes] probabilities, or to the
         last feature map for a spec without classes.
     """
     size = spec.resolution_px
-    tensors = {INPUT_NAME: keras.Input((size, size, spec.channels_in), batch_size=batch_size, name=INPUT_NAME)}
+    tensors = {INPUT_NAME: keras.Input((size, size, spec.channels_in), name=INPUT_NAME)}
     for layer in spec.layers():
         sources = [tensors[name] for name in layer.inputs]
         tensors[layer.name] = _LAYERS[layer.kind](layer, *sources)
@@ -35,6 +34,22 @@ def build(spec: ModelSpec, weights: ModelWeights | None = None, *, batch_size: i
     if weights is not None:
         set_weights(model, weights)
     return model
+
+
+def with_static_batch(model: keras.Model) -> keras.Model:
+    """Return the same model for batches of exactly one, sharing its weights.
+
+    The inner model has a short name because every tensor name of a converted file would begin with it.
+    """
+    static_input = keras.Input(batch_shape=(1, *model.input_shape[1:]), name=INPUT_NAME)
+    inner = keras.Model(model.inputs, model.outputs[0], name="m")
+    return keras.Model(static_input, inner(static_input), name=model.name)
+
+
+def predict(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Run a model on [images, height, width, channels], a few images at a time to keep its memory small."""
+    chunks = [inputs[start : start + PREDICT_BATCH] for start in range(0, len(inputs), PREDICT_BATCH)]
+    return np.concatenate([keras.ops.convert_to_numpy(model(chunk, training=False)) for chunk in chunks])
 
 
 def set_weights(model: keras.Model, weights: ModelWeights) -> None:

@@ -30,7 +30,7 @@ def infer_spec(checkpoint: Checkpoint, overrides: dict[str, Any]) -> ModelSpec:
     """
     found = _spec_of_shapes(checkpoint)
     config = read_config(checkpoint.config, found) if checkpoint.config is not None else {}
-    known = {
+    known: dict[str, Any] = {
         "family": found.family,
         "alpha": found.alpha,
         "channels_in": found.channels_in,
@@ -77,9 +77,7 @@ def match_weights(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[dict[str, La
     return weights | {classifier.name: LayerWeights(kernel=kernel, bias=bias)}, True
 
 
-def _norm_at(
-    checkpoint: Checkpoint, norms: list[StoredLayer], body: list[LayerSpec], index: int
-) -> StoredLayer:
+def _norm_at(checkpoint: Checkpoint, norms: list[StoredLayer], body: list[LayerSpec], index: int) -> StoredLayer:
     if len(norms) != len(body):
         raise SpecError(
             f"{checkpoint.path}: expected {len(body)} batch normalisations. Received: {len(norms)}. Batch-norm-folded "
@@ -109,7 +107,7 @@ def _head(checkpoint: Checkpoint, body_length: int) -> StoredLayer | None:
     dense = [layer for layer in checkpoint.layers if layer.is_dense]
     beyond_body = [layer for layer in checkpoint.layers if layer.is_convolution][body_length - depthwise_count :]
     named = [layer for layer in checkpoint.layers if layer.name == "conv_preds"]
-    return (named or beyond_body or dense or [None])[0]
+    return next(iter(named or beyond_body or dense), None)
 
 
 def _spec_of_shapes(checkpoint: Checkpoint) -> ModelSpec:

@@ -1,11 +1,8 @@
 """The 16 published ImageNet checkpoints, through Keras' own download and cache."""
 
-import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with its build flags otherwise
 
 import keras
 import numpy as np
@@ -38,7 +35,7 @@ def imagenet_weights(spec: ModelSpec) -> dict[str, LayerWeights]:
     try:
         with _socket_timeout(DOWNLOAD_TIMEOUT_S):
             model = keras.applications.MobileNet(input_shape=(side_px, side_px, 3), alpha=spec.alpha)
-    except Exception as error:  # noqa: BLE001 (Keras raises a bare Exception when the download fails)
+    except Exception as error:  # Keras raises a bare Exception when the download fails
         raise SpecError(
             f"the ImageNet weights for alpha {spec.alpha:g} at {side_px} px could not be downloaded ({error}). Connect "
             "to the network once (Keras caches them in ~/.keras/models), or give --weights a file"
@@ -54,7 +51,9 @@ def _check_published(spec: ModelSpec) -> None:
             f"{spec.channels_in} channels and alpha {spec.alpha:g}"
         )
     if spec.padding is Padding.SYMMETRIC:
-        raise SpecError("the ImageNet weights were trained with padding keras. Received: symmetric. Leave --padding out")
+        raise SpecError(
+            "the ImageNet weights were trained with padding keras. Received: symmetric. Leave --padding out"
+        )
 
 
 def _layer(model: keras.Model, name: str) -> LayerWeights:

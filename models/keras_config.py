@@ -74,9 +74,7 @@ def _padding(layers: list[tuple[str, dict[str, Any]]], found: ModelSpec) -> Padd
 _SPATIAL = (LayerKind.CONVOLUTION, LayerKind.DEPTHWISE)
 
 
-def _stride2_padding(
-    layers: list[tuple[str, dict[str, Any]]], side_px: int
-) -> Iterator[tuple[int, int, int, int]]:
+def _stride2_padding(layers: list[tuple[str, dict[str, Any]]], side_px: int) -> Iterator[tuple[int, int, int, int]]:
     """Yield the zeros that each layer of stride 2 really reads (top, left, bottom, right)."""
     before, after = 0, 0
     for kind, layer in layers:

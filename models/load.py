@@ -85,7 +85,7 @@ def _imagenet(overrides: dict[str, Any], seed: int) -> LoadedModel:
     body = spec.with_changes(classes=imagenet.IMAGENET_CLASSES)
     weights = imagenet.imagenet_weights(body)
     published_px = imagenet.published_resolution(spec.resolution_px)
-    notes = ()
+    notes: tuple[str, ...] = ()
     if published_px != spec.resolution_px:
         notes = (f"the ImageNet weights are those trained at {published_px} px, used here at {spec.resolution_px} px",)
     kept = spec.classes == imagenet.IMAGENET_CLASSES
@@ -152,6 +152,6 @@ def require_file_or_name(source: str) -> None:
     """Raise a SpecError early if `source` is neither a known name nor an existing file."""
     if source not in (RANDOM, IMAGENET) and not Path(source).exists():
         raise SpecError(
-            f"--weights takes {RANDOM}, {IMAGENET} or a .keras, .weights.h5 or .h5 file. Received: {source}, which does "
-            "not exist"
+            f"--weights takes {RANDOM}, {IMAGENET} or a .keras, .weights.h5 or .h5 file. Received: {source}, which "
+            "does not exist"
         )

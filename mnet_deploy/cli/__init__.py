@@ -15,8 +15,21 @@ from mnet_deploy import __version__
 from mnet_deploy.cli import cost, export, inspect, verify
 from mnet_deploy.errors import MnetError
 
+EXIT_DONE = 0
 EXIT_USAGE = 2
+EXIT_TOOL_MISSING = 3
 EXIT_INTERRUPTED = 130
+
+# Which extra of the package brings a library that a verb imports.
+_EXTRA_OF = {
+    "ai_edge_litert": "litert",
+    "h5py": "export",
+    "keras": "export",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "PIL": "export",
+    "tensorflow": "export",
+}
 
 VERBS: dict[str, ModuleType] = {"cost": cost, "export": export, "inspect": inspect, "verify": verify}
 
@@ -42,16 +55,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform == "win32":
         return _fail("Windows is supported through WSL only (wsl --install, then run mnet inside it)", EXIT_USAGE)
     signal.signal(signal.SIGTERM, _as_interrupt)  # a stopped job cleans up behind itself like an interrupted one
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reports its build flags and every device otherwise
     args = build_parser().parse_args(argv)
     try:
         return int(args.run(args))
     except MnetError as error:
         return _fail(str(error), error.exit_code)
+    except ModuleNotFoundError as error:
+        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        if extra is None:
+            raise
+        return _fail(f"{error.name} is not installed here; pip install 'mnet-deploy[{extra}]'", EXIT_TOOL_MISSING)
     except KeyboardInterrupt:
         return _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not an error
-        return 0
+        return EXIT_DONE
 
 
 def _fail(message: str, status: int) -> int:

@@ -1,16 +1,137 @@
-"""export."""
+"""Write a model as .tflite, checked before it is written.
+
+Each file gets a sidecar FILE.json that says what it is, what it was made from and what was checked. A file that fails
+its checks is kept under a .rejected name, and the exit status is 1.
+"""
 
 import argparse
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-HELP = "export"
+from mnet_deploy.cli.model_options import add_model_options, spec_overrides
+from mnet_deploy.errors import SpecError
+from mnet_deploy.text_table import render_table
+
+if TYPE_CHECKING:
+    from mnet_deploy.pipeline.export import ExportResult
+    from mnet_deploy.progress import Progress
+
+HELP = "write a model as .tflite, with checks and a sidecar"
+FORMATS = ("tflite",)
+
+_Enum = TypeVar("_Enum", bound=StrEnum)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    del parser
+    parser.add_argument(
+        "--weights",
+        default="random",
+        metavar="FILE|NAME",
+        help="a .keras, .weights.h5 or .h5 checkpoint, imagenet (downloaded by Keras), or random (default)",
+    )
+    parser.add_argument("--format", default="tflite", metavar="NAME", help="tflite")
+    parser.add_argument(
+        "--precision", default="int8", metavar="LIST", help="of fp32,fp16,dynamic,int8,int16x8 (default int8)"
+    )
+    parser.add_argument("--io", default="int8", metavar="TYPE", help="int8 (default), uint8 or float: of int8 files")
+    parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line; also writes a uint8 twin")
+    parser.add_argument("--out", type=Path, default=Path("exports"), metavar="FOLDER", help="(default exports)")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
+    parser.add_argument("--json", action="store_true", help="print the sidecars as JSON")
+    add_model_options(parser)
+    parser.add_argument("--no-top", action="store_true", help="leave out pooling, classifier and softmax")
+    images = parser.add_argument_group("calibration")
+    images.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those the model will see")
+    images.add_argument(
+        "--calibration-source", default="generated", metavar="NAME", help="without photos: generated (default) or noise"
+    )
+    images.add_argument("--calibration-count", default="100", metavar="N", help="images to use (default 100)")
+    images.add_argument("--seed", default="0", metavar="N", help="of the choice of photos and of random weights")
+    images.add_argument(
+        "--normalization",
+        default="-1..1",
+        metavar="RULE",
+        help="from pixels to the model's input: -1..1 (default), 0..1, imagenet, or MEAN/STD in pixel units",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    del args
-    raise NotImplementedError
+    """Export and print what was written."""
+    overrides = spec_overrides(args)
+    if args.no_top:
+        overrides["classes"] = None
+    if args.format not in FORMATS:
+        raise SpecError(f"--format must be one of {', '.join(FORMATS)}. Received: {args.format!r}")
+    from mnet_deploy.cost import Precision
+    from mnet_deploy.normalization import Normalization
+    from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest, Io
+    from mnet_deploy.progress import Progress
+    from mnet_deploy.quiet import silenced_native_output
+
+    request = ExportRequest(
+        weights=args.weights,
+        spec_overrides=overrides,
+        precisions=tuple(_member(Precision, name, "--precision") for name in args.precision.split(",")),
+        io=_member(Io, args.io, "--io"),
+        calibration=args.calibration,
+        calibration_source=_member(CalibrationFrom, args.calibration_source, "--calibration-source"),
+        calibration_count=_whole_number(args.calibration_count, "--calibration-count"),
+        seed=_whole_number(args.seed, "--seed"),
+        normalization=Normalization.parse(args.normalization),
+        labels=args.labels,
+        out=args.out,
+        force=args.force,
+    )
+    progress = Progress()
+    progress.stage("starting TensorFlow")
+    with silenced_native_output():
+        from mnet_deploy.pipeline.export import export
+
+    result = export(request, progress)
+    if args.json:
+        print(json.dumps([json.loads(artifact.to_json()) for _, artifact in result.artifacts], indent=2))
+    elif result.artifacts:
+        print(_table(result))
+    _say_what_to_know(result, progress)
+    return 1 if result.rejected else 0
+
+
+def _table(result: "ExportResult") -> str:
+    header = ("file", "bytes", "in/out", "ops", "cosine", "SQNR dB", "top-1 agreement")
+    rows = []
+    for path, artifact in result.artifacts:
+        figures, judged = artifact.checks["fidelity"], artifact.checks["fidelity_judged"]
+        shown = [
+            f"{figures['cosine']:.4f}",
+            "-" if figures["sqnr_db"] is None else f"{figures['sqnr_db']:.1f}",
+            "-" if figures["top1_agreement"] is None else f"{figures['top1_agreement']:.1%}",
+        ]
+        ops = sum(artifact.op_histogram.values())
+        rows.append((str(path), str(artifact.size_bytes), artifact.io, str(ops), *(shown if judged else "---")))
+    return render_table(header, rows, align="<><>>>>")
+
+
+def _say_what_to_know(result: "ExportResult", progress: "Progress") -> None:
+    for reason in dict.fromkeys(reason for _, artifact in result.artifacts for reason in artifact.unfit_for_accuracy):
+        progress.note(f"GOOD FOR SIZE AND LATENCY ONLY - {reason}")
+    if result.artifacts and all(artifact.checks["fidelity_judged"] for _, artifact in result.artifacts):
+        images = result.artifacts[0][1].checks["fidelity"]["images"]
+        progress.note(f"figures: against the Keras model, on the {images} calibration images")
+    for path, failures in result.rejected:
+        progress.note(f"rejected, kept as {path}: {'; '.join(failures)}")
+
+
+def _member(enum: type[_Enum], text: str, option: str) -> _Enum:
+    try:
+        return enum(text.strip())
+    except ValueError:
+        raise SpecError(f"{option} takes {', '.join(enum)}. Received: {text!r}") from None
+
+
+def _whole_number(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise SpecError(f"{option} takes a whole number. Received: {text!r}")
+    return int(text)

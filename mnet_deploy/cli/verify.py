@@ -1,16 +1,52 @@
-"""verify."""
+"""Measure the accuracy of an exported file on labelled photos, beside the float model it was made from.
+
+--data has one folder of photos a class. The folders' names are looked up in the labels given at the export, in a
+class_ids.txt or labels.txt in the folder or beside it, or in --classes-file; otherwise, where there are as many
+folders as classes, their sorted order is that of the model's outputs. JSON has the figures as fractions: float_top1,
+int8_top1, ...
+"""
 
 import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-HELP = "verify"
+from mnet_deploy.text_table import render_table
+
+if TYPE_CHECKING:
+    from mnet_deploy.pipeline.verify import Verification
+
+HELP = "measure accuracy on labelled photos, float beside converted"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    del parser
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="a file that mnet export wrote")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="photos, one folder a class")
+    parser.add_argument(
+        "--classes-file", type=Path, metavar="FILE", help="names of the class folders in the order of the outputs"
+    )
+    parser.add_argument("--weights", metavar="FILE", help="the checkpoint (default: the one that the sidecar names)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the verb."""
-    del args
-    raise NotImplementedError
+    """Verify and print the figures."""
+    from mnet_deploy.pipeline.verify import verify
+    from mnet_deploy.progress import Progress
+
+    progress = Progress()
+    result = verify(args.artifact, args.data, class_file=args.classes_file, weights=args.weights, progress=progress)
+    print(json.dumps(result.to_json(), indent=2) if args.json else _table(result))
+    for note in (*result.notes, *(f"unfit for accuracy: {reason}" for reason in result.artifact.unfit_for_accuracy)):
+        progress.note(note)
+    return 0
+
+
+def _table(result: "Verification") -> str:
+    rows = [(result.artifact.file, f"{result.converted.top1:.1%}", f"{result.converted.top5:.1%}")]
+    if result.reference is not None:
+        rows.insert(0, ("float model", f"{result.reference.top1:.1%}", f"{result.reference.top5:.1%}"))
+    table = render_table(("", "top-1", "top-5"), rows, align="<>>")
+    agreement = "" if result.top1_agreement is None else f"; same best class on {result.top1_agreement:.1%}"
+    return f"{table}\n{result.images} images{agreement}"

@@ -1,0 +1,1 @@
+"""Joins models, converters and runners: the only place that knows all three."""

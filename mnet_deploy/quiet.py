@@ -1,0 +1,32 @@
+"""Keep libraries from talking on the user's terminal."""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def silenced_native_output() -> Iterator[None]:
+    """Send what this process prints to nowhere, native code included: what matters comes as exceptions.
+
+    TensorFlow logs from C++ before its log level is read, and Keras prints a report of every model it hands over.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(stream, os.dup(stream)) for stream in (1, 2)]
+    with Path(os.devnull).open("wb") as nowhere:
+        for stream, _ in kept:
+            os.dup2(nowhere.fileno(), stream)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for stream, copy in kept:
+            os.dup2(copy, stream)
+            os.close(copy)

@@ -1,0 +1,81 @@
+"""Run a model on this machine, in a child process that may crash without taking the caller down."""
+
+import json
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnet_deploy.child_process import ChildResult, run_child
+from mnet_deploy.errors import CommandFailed, LinkLost, ToolMissing
+
+START_TIMEOUT_S = 60.0
+TIMEOUT_PER_INPUT_S = 2.0  # int16x8 at 1.0-224 takes 0.2 s on a laptop; emulated devices take longer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inference:
+    """What a model answered.
+
+    Attributes:
+        outputs: [inputs, ...], as the model stores them.
+        engine: name of the engine.
+        engine_version: None if the installation does not say.
+    """
+
+    outputs: NDArray[Any]
+    engine: str
+    engine_version: str | None
+
+
+def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1) -> Inference:
+    """Run every input through a model.
+
+    Args:
+        model: a .tflite file.
+        inputs: [inputs, ...] in the model's own layout and element type; each is run as a batch of 1.
+        threads: of the engine.
+
+    Raises:
+        ToolMissing: no engine is installed.
+        CommandFailed: the engine refused the file, or crashed.
+        CommandTimeout: it did not end in time.
+        LinkLost: the agent ended without saying that it was complete.
+    """
+    nonce = secrets.token_hex(8)
+    timeout_s = START_TIMEOUT_S + TIMEOUT_PER_INPUT_S * len(inputs)
+    with tempfile.TemporaryDirectory(prefix="mnet-") as folder:
+        given, answered = Path(folder, "inputs.npy"), Path(folder, "outputs.npy")
+        np.save(given, inputs, allow_pickle=False)
+        with as_file(files("mnet_deploy.runners") / "agent.py") as agent:
+            paths = ["--model", str(model), "--inputs", str(given), "--outputs", str(answered)]
+            command = [sys.executable, "-I", str(agent), "infer", *paths, "--nonce", nonce, "--threads", str(threads)]
+            result = run_child(command, timeout_s=timeout_s)
+        start = _require_complete(result, model, nonce=nonce, count=len(inputs))
+        outputs = np.load(answered, allow_pickle=False)
+    return Inference(outputs=outputs, engine=start["engine"], engine_version=start["engine_version"])
+
+
+def _require_complete(result: ChildResult, model: Path, *, nonce: str, count: int) -> dict[str, Any]:
+    """Return the agent's first line if its last one proves that nothing is missing."""
+    if "No module named 'tflite_runtime'" in result.stderr:
+        raise ToolMissing("an engine for .tflite files", "pip install 'mnet-deploy[litert]'")
+    if result.return_code != 0:
+        detail = f" ({result.last_line})" if result.last_line else ""
+        raise CommandFailed(
+            f"{model.name}: the engine ended with {result.ending}{detail}",
+            command=result.command,
+            return_code=result.return_code,
+            output=result.stderr,
+        )
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    if not lines or lines[-1] != {"event": "end", "nonce": nonce, "count": count}:
+        raise LinkLost(f"{model.name}: the agent ended without its last line; run it again")
+    first: dict[str, Any] = lines[0]
+    return first
