@@ -58,9 +58,10 @@ class CalibrationSet:
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should be told, a line each."""
-        if self.count == self.requested:
-            return self.skipped
-        return (*self.skipped, f"calibrating with {self.count} images: {self.requested} were asked for")
+        notes = [f"skipped: {line}" for line in self.skipped]
+        if self.count < self.requested:
+            notes.append(f"calibrating with {self.count} images: {self.requested} were asked for")
+        return tuple(notes)
 
 
 def from_folder(
@@ -87,14 +88,15 @@ def from_folder(
     limit = min(count, len(paths))
     pixels = np.empty((limit, resolution_px, resolution_px, channels), np.uint8)
     turns = deque(_shuffled_queues(folder, paths, seed))
+    owed: deque[list[Path]] = deque()  # queues that owe an image for a broken one
     skipped: list[str] = []
     used = 0
-    while used < limit and (drawn := _draw(turns, min(BATCH, limit - used))):
+    while used < limit and (drawn := _draw(turns, owed, min(BATCH, limit - used))):
         images = load_images([path for path, _ in drawn], resolution_px=resolution_px, channels=channels)
         for (_, queue), image in zip(drawn, images, strict=True):
             if isinstance(image, BrokenImage):
                 skipped.append(str(image))
-                turns.appendleft(queue)  # its folder is next
+                owed.append(queue)
             else:
                 pixels[used] = image
                 used += 1
@@ -131,14 +133,16 @@ def _shuffled_queues(folder: Path, paths: tuple[Path, ...], seed: int) -> list[l
     return order
 
 
-def _draw(turns: deque[list[Path]], count: int) -> list[tuple[Path, list[Path]]]:
-    """Take one path from each folder in turn, with the queue that it came from, until there are `count`."""
+def _draw(turns: deque[list[Path]], owed: deque[list[Path]], count: int) -> list[tuple[Path, list[Path]]]:
+    """Take up to `count` paths, each with its queue: what is owed first, then one from each queue in turn."""
     drawn: list[tuple[Path, list[Path]]] = []
-    while turns and len(drawn) < count:
-        queue = turns.popleft()
+    while (owed or turns) and len(drawn) < count:
+        in_turn = not owed
+        queue = (owed or turns).popleft()
         if queue:
             drawn.append((queue.pop(), queue))
-            turns.append(queue)
+            if in_turn:
+                turns.append(queue)
     return drawn
 
 

@@ -85,7 +85,8 @@ def _radii(chance: _Chance, leaves: int, smallest_px: float, largest_px: float) 
     Only +, -, *, / and sqrt on floats: IEEE 754 fixes their results to the last bit.
     """
     share = chance.integers(0, 1 << 30, (leaves,)) / (1 << 30)
-    return (smallest_px / np.sqrt(1 - share * (1 - (smallest_px / largest_px) ** 2))).astype(np.int64)
+    radii = smallest_px / np.sqrt(1 - share * (1 - (smallest_px / largest_px) ** 2))
+    return np.asarray(radii, np.int64)
 
 
 def _soften(image: Integers) -> Integers:
