@@ -11,7 +11,7 @@ DEQUANTISE_OPS = frozenset({"DEQUANTIZE", "DequantizeLinear"})
 WEIGHTED_OPS = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "CONV_3D", "CONV_3D_TRANSPOSE"}
     | {"BATCH_MATMUL", "Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "Gemm", "MatMul", "MatMulInteger"}
-    | {"QLinearMatMul", "FusedConv"}
+    | {"QLinearMatMul", "com.microsoft::FusedConv", "com.microsoft::QGemm"}
     | {"Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"}
     | {"Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Dense"}
 )
@@ -19,6 +19,15 @@ PAD_OPS = frozenset({"PAD", "PADV2", "MIRROR_PAD", "Pad", "ZeroPadding1D", "Zero
 BATCH_NORM_OPS = frozenset({"BatchNormalization"})
 AFFINE_OPS = frozenset({"MUL", "ADD", "SUB", "DIV", "Mul", "Add", "Sub", "Div"})
 CLIP_OPS = frozenset({"Relu", "Clip", "LeakyRelu", "PRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Identity"})
+# Ops of an .onnx whose first input and output are (batch, channels, spatial...).
+_CHANNELS_FIRST_OPS = frozenset(
+    {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "com.microsoft::FusedConv", "MaxPool", "AveragePool"}
+    | {"GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "InstanceNormalization", "LRN", "DepthToSpace"}
+    | {"SpaceToDepth", "LpPool", "GlobalLpPool", "com.microsoft::QLinearGlobalAveragePool"}
+)
+_AXES_CHANGED = frozenset(
+    {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Gather", "MatMul", "Gemm", "Permute", "Dense"}
+)
 _STORED_INTEGERS = frozenset({"int8", "uint8", "int4", "uint4", "int2", "int16", "uint16"})
 
 
@@ -117,6 +126,30 @@ def constant_tensors(graph: OpGraph) -> dict[str, Tensor]:
         if reads and all(name in stored for name in reads):
             stored.update((name, stored[reads[0]]) for name in op.outputs)
     return stored
+
+
+def channels_first_tensors(graph: OpGraph) -> frozenset[str]:
+    """Return the image tensors whose axes are (batch, channels, height, width); all others have the channels last.
+
+    Known from the convolutions and pools that read or write them, and passed on through ops that keep the axes.
+    """
+    found: set[str] = set()
+    for op in (*graph.ops, *reversed(graph.ops)):  # forward to what they feed, backward to what feeds them
+        images = {name for name in (*op.inputs, *op.outputs) if _is_image(graph, name)}
+        if _is_channels_first(graph, op) or (op.op_type not in _AXES_CHANGED and images & found):
+            found |= images
+    return frozenset(found)
+
+
+def _is_image(graph: OpGraph, name: str) -> bool:
+    tensor = graph.tensors.get(name)
+    return tensor is not None and not tensor.constant and len(tensor.shape or ()) >= 3
+
+
+def _is_channels_first(graph: OpGraph, op: Op) -> bool:
+    if graph.format == "keras":
+        return op.attributes.get("data_format") == "channels_first"
+    return graph.format == "onnx" and op.op_type in _CHANNELS_FIRST_OPS
 
 
 def is_float(tensor: Tensor) -> bool:
