@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
+from typing import NoReturn
 
 from mnet_deploy import __version__
 from mnet_deploy.cli import cost, export, inspect, verify
@@ -34,9 +35,16 @@ _EXTRA_OF = {
 VERBS: dict[str, ModuleType] = {"cost": cost, "export": export, "inspect": inspect, "verify": verify}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_fail(f"{message}; see {self.prog} --help", EXIT_USAGE))
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="mnet", description="MobileNet v1 from a Keras model to a verified int8 .tflite and .onnx"
     )
     parser.add_argument("--version", action="version", version=f"mnet-deploy {__version__}")
