@@ -1,7 +1,8 @@
 """Count a model before it runs: MACs, parameters, bytes and peak memory, layer by layer.
 
-MODEL is ALPHA-PX (0.5-160), FAMILY or FAMILY_ALPHA_PX (mobilenet_v1_0.25_128), or a .tflite, .onnx or .keras file,
-which is counted from its own graph. Without it: mobilenet_v1 1.0-224, or what the options say.
+MODEL is ALPHA-PX (0.5-160), FAMILY or FAMILY_ALPHA_PX (mobilenet_v1_0.25_128), or a
+.tflite, .onnx or .keras file, which is counted from its own graph. Without MODEL:
+mobilenet_v1 1.0-224, or what the options say.
 """
 
 import argparse

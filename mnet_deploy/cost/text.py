@@ -44,7 +44,9 @@ def graph_text(cost: CostEstimate, precision: Precision) -> str:
     if cost.uncounted:
         kinds = {layer.name: layer.kind for layer in cost.layers}
         names = "\n".join(f"  {kinds.get(name, UNKNOWN)}: {name}" for name in cost.uncounted)
-        sections.append(f"Not counted ({len(cost.uncounted)} ops; the MACs above leave them out):\n{names}")
+        sections.append(
+            f"MACs not counted, shown as {UNKNOWN} above ({len(cost.uncounted)} of {len(cost.layers)} ops):\n{names}"
+        )
     return "\n\n".join(sections)
 
 
@@ -61,7 +63,7 @@ def totals_text(cost: CostEstimate) -> str:
     without = f"{cost.macs - classifier:,} without the classifier" if classifier else ""
     made_of = f"kernels {cost.weight_count:,} + biases {cost.own_bias_count:,} + batch norm {cost.batch_norm_count:,}"
     counts = [
-        ("MACs", f"{cost.macs:,}", without),
+        ("MACs", _macs(cost), without),
         ("params", f"{cost.params:,}", made_of),
         ("folded biases", f"{cost.bias_count:,}", "what an exported file has instead of biases and batch norm"),
     ]
@@ -165,8 +167,15 @@ def _wrapped(text: str) -> str:
 
 
 def _counts(cost: CostEstimate | LayerCost, precision: Precision) -> list[str]:
-    counts = (cost.macs, cost.params, cost.stored_bytes(precision), cost.moved_bytes(precision))
-    return [UNKNOWN if count is None else f"{count:,}" for count in counts]
+    sizes = (cost.params, cost.stored_bytes(precision), cost.moved_bytes(precision))
+    return [_macs(cost), *(UNKNOWN if size is None else f"{size:,}" for size in sizes)]
+
+
+def _macs(cost: CostEstimate | LayerCost) -> str:
+    incomplete = cost.uncounted if isinstance(cost, CostEstimate) else cost.macs is None
+    if not incomplete:
+        return f"{cost.macs:,}"
+    return f"{cost.macs:,} + {UNKNOWN}" if cost.macs else UNKNOWN
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
