@@ -41,8 +41,9 @@ DEV := $(VENV)/.dev
 $(CORE) $(EXPORT) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || { \
 	  "$(PYTHON)" tools/check_host.py && echo "make: creating $(VENV)" && "$(PYTHON)" -m venv --clear "$(VENV)"; }
-	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV)"
-	@"$(BIN)/python" -m pip install --quiet --disable-pip-version-check --editable ".$(EXTRAS.$*)"
+	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV), once (TensorFlow is a large download)"
+	@[ -t 1 ] || quiet=--quiet; \
+	"$(BIN)/python" -m pip install $$quiet --disable-pip-version-check --editable ".$(EXTRAS.$*)"
 	@cd "$(VENV)" && touch $(STAMPS.$*)
 
 .PHONY: install
@@ -56,14 +57,12 @@ set --; \
 $(foreach option,$(1),[ -z "$$$(option)" ] || set -- "$$@" --$(shell echo $(option) | tr A-Z a-z) "$$$(option)"; )
 endef
 
-# Without weights and folder of one's own, the result goes to a folder that is make's to overwrite; everywhere else an
-# existing file stays unless FORCE=1 is given.
+# With neither weights nor folder given, the result goes to a folder that is make's to overwrite. Everywhere else
+# (`mnet export` writes to exports/ by default) an existing file stays unless FORCE=1 is given.
 .PHONY: export-tflite
 export-tflite: $(EXPORT)  ## Export a .tflite (with nothing set: random weights, good for latency only)
-	@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO) \
-	if [ -n "$$OUT" ]; then set -- "$$@" --out "$$OUT"; \
-	elif [ -n "$$WEIGHTS" ]; then set -- "$$@" --out exports; \
-	else set -- "$$@" --out exports/random --force; fi; \
+	@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT) \
+	[ -n "$$WEIGHTS$$OUT" ] || set -- "$$@" --out exports/random --force; \
 	case "$$FORCE" in ""|0) ;; *) set -- "$$@" --force ;; esac; \
 	"$(BIN)/mnet" export --format tflite "$$@"
 

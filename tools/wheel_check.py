@@ -73,4 +73,7 @@ def _compare_with_checkout(wheel: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"wheel-check: {' '.join(map(str, error.cmd))} ended with {error.returncode}")
