@@ -94,25 +94,38 @@ def unfolded_batch_norms(graph: OpGraph) -> tuple[str, ...]:
 
 
 def per_channel_weights(graph: OpGraph) -> tuple[int, int]:
-    """Return how many quantised weight tensors have a scale per channel, and how many a single one.
+    """Return how many quantised weight tensors have a scale per output channel, and how many a single one.
 
     A weight tensor is a stored integer tensor with a scale that a convolution or matrix product reads as its kernel.
+    One with a single output channel has a scale per channel either way.
     """
-    kernels = [tensor for tensor in kernel_tensors(graph) if tensor.dtype in _STORED_INTEGERS and tensor.scale]
-    per_channel = sum(len(tensor.scale) > 1 for tensor in kernels)
+    kernels = [(op, tensor) for op, tensor in _kernels(graph) if tensor.dtype in _STORED_INTEGERS and tensor.scale]
+    per_channel = sum(len(tensor.scale) > 1 or _channels_out(op, tensor) == 1 for op, tensor in kernels)
     return per_channel, len(kernels) - per_channel
 
 
 def kernel_tensors(graph: OpGraph) -> tuple[Tensor, ...]:
     """Return the stored kernels of all convolutions and matrix products, each once, as they lie in the file."""
+    return tuple(tensor for _, tensor in _kernels(graph))
+
+
+def _kernels(graph: OpGraph) -> list[tuple[Op, Tensor]]:
+    """Return the stored kernels, each with the first op that reads it."""
     stored = constant_tensors(graph)
-    found: dict[str, Tensor] = {}
+    found: dict[str, tuple[Op, Tensor]] = {}
     for op in graph.ops:
         if op.op_type not in WEIGHTED_OPS:
             continue
-        ranked = [stored[name] for name in op.inputs if name in stored and len(stored[name].shape or ()) >= 2]
-        found.update((tensor.name, tensor) for tensor in ranked)
-    return tuple(found.values())
+        for tensor in (stored[name] for name in op.inputs if name in stored):
+            if len(tensor.shape or ()) >= 2:
+                found.setdefault(tensor.name, (op, tensor))
+    return list(found.values())
+
+
+def _channels_out(op: Op, kernel: Tensor) -> int | None:
+    if not kernel.shape:
+        return None
+    return kernel.shape[-1 if op.op_type in ("DEPTHWISE_CONV_2D", "MatMul", "Gemm") else 0]
 
 
 def constant_tensors(graph: OpGraph) -> dict[str, Tensor]:
@@ -141,6 +154,16 @@ def channels_first_tensors(graph: OpGraph) -> frozenset[str]:
     return frozenset(found)
 
 
+def layout(graph: OpGraph, name: str) -> str | None:
+    """Return the axes of a tensor where they are known: `NHWC`, `NCHW` or `NC`."""
+    rank = len(graph.tensors[name].shape or ())
+    if rank == 4 and name in channels_first_tensors(graph):
+        return "NCHW"
+    if rank == 4 and graph.format != "onnx":
+        return "NHWC"
+    return "NC" if rank == 2 else None
+
+
 def _is_image(graph: OpGraph, name: str) -> bool:
     tensor = graph.tensors.get(name)
     return tensor is not None and not tensor.constant and len(tensor.shape or ()) >= 3
@@ -158,25 +181,34 @@ def is_float(tensor: Tensor) -> bool:
 
 
 def precision_found(graph: OpGraph) -> str:
-    """Return in words how the file computes: `float32`, `float16 weights`, `dynamic range`, `full int8`, ..."""
+    """Return in words how the file computes: `float32`, `float16 weights`, `full int8`, ..."""
     kernels = {tensor.dtype for tensor in kernel_tensors(graph)}
     on_float = bool(float_ops(graph))
     if not kernels:
-        return "float" if on_float else "unknown: no stored kernels"
-    if kernels <= {"float32"} and on_float:
+        return "unknown: no convolution or matrix product with stored weights"
+    if not on_float:
+        if _computes_in(graph, "int16"):
+            return "int16x8: int16 activations, int8 weights"
+        return f"full {', '.join(sorted(kernels))}"
+    if kernels & _STORED_INTEGERS:
+        how = "dynamic range" if _computes_on_integers(graph) else "weight-only"
+        return f"{how}: integer weights, float activations"
+    if kernels == {"float32"}:
         return "float32"
-    if kernels <= {"float16", "float32"} and on_float:
-        return "float16" if _computes_in(graph, "float16") else "float16 weights"
-    if kernels & _STORED_INTEGERS and on_float:
-        return "weight-only or dynamic range (integer weights, float activations)"
-    if _computes_in(graph, "int16"):
-        return "int16x8 (int16 activations, int8 weights)"
-    return f"full {', '.join(sorted(kernels))}"
+    if kernels <= {"float16", "float32"}:
+        return "float16" if _computes_in(graph, "float16") else "float16 weights, float32 activations"
+    return f"mixed: {', '.join(sorted(kernels))} weights, float activations"
 
 
 def _computes_in(graph: OpGraph, dtype: str) -> bool:
     outputs = (graph.tensors.get(name) for op in graph.ops if op.op_type in WEIGHTED_OPS for name in op.outputs)
     return any(tensor is not None and tensor.dtype == dtype for tensor in outputs)
+
+
+def _computes_on_integers(graph: OpGraph) -> bool:
+    """Whether convolutions and matrix products read integer kernels themselves, not ones turned into floats before."""
+    read = (graph.tensors.get(name) for op in graph.ops if op.op_type in WEIGHTED_OPS for name in op.inputs[1:])
+    return any(tensor is not None and tensor.constant and tensor.dtype in _STORED_INTEGERS for tensor in read)
 
 
 def _is_vector(tensor: Tensor) -> bool:
