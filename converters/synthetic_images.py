@@ -85,12 +85,13 @@ def _radii(chance: _Chance, leaves: int, smallest_px: float, largest_px: float) 
     Only +, -, *, / and sqrt on floats: IEEE 754 fixes their results to the last bit.
     """
     share = chance.integers(0, 1 << 30, (leaves,)) / (1 << 30)
-    radii = smallest_px / np.sqrt(1 - share * (1 - (smallest_px / largest_px) ** 2))
-    return np.asarray(radii, np.int64)
+    radii: npt.NDArray[np.float64] = smallest_px / np.sqrt(1 - share * (1 - (smallest_px / largest_px) ** 2))
+    return radii.astype(np.int64)
 
 
 def _soften(image: Integers) -> Integers:
     """Blur with (1, 2, 1) / 4 along both axes: a camera's edges are not hard."""
     padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
-    rows = padded[:-2] + 2 * padded[1:-1] + padded[2:]
-    return (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] + 8) >> 4
+    rows: Integers = padded[:-2] + 2 * padded[1:-1] + padded[2:]
+    blurred: Integers = (rows[:, :-2] + 2 * rows[:, 1:-1] + rows[:, 2:] + 8) >> 4
+    return blurred
