@@ -220,6 +220,59 @@ def test_a_model_that_is_neither_name_nor_file_names_both_forms(capsys, model):
     assert repr(model) in error
 
 
+@pytest.fixture
+def onnx_file(tmp_path):
+    """A 3x3 convolution of 3 to 16 channels over 5x5 pixels without padding, then an op that nobody knows."""
+    onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
+    shape = onnx.helper.make_tensor_value_info
+    weights = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [16, 3, 3, 3], [0.0] * (16 * 3 * 3 * 3))
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="conv"),
+            onnx.helper.make_node("Whirl", ["y"], ["z"], name="odd one", domain="example.org"),
+        ],
+        "graph",
+        [shape("x", onnx.TensorProto.FLOAT, [1, 3, 5, 5])],
+        [shape("z", onnx.TensorProto.FLOAT, [1, 16, 3, 3])],
+        [weights],
+    )
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("example.org", 1)]
+    path = tmp_path / "model.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opsets), path)
+    return path
+
+
+def test_a_file_is_counted_from_its_graph(capsys, onnx_file):
+    text = output_of(capsys, str(onnx_file))
+    rows, total = printed_table(text, "kind of op")
+    assert rows[0][1:4] == ["1", "3,888", "432"]  # 3·3·3·16·3·3 MACs, 3·3·3·16 weights
+    assert rows[1][:3] == ["example.org::Whirl", "1", "?"]
+    assert total[2:4] == ["3,888 + ?", "432"]
+    assert "example.org::Whirl: odd one" in text
+
+
+def test_json_of_a_file(capsys, onnx_file):
+    result = json.loads(output_of(capsys, str(onnx_file), "--json", "--precision", "fp32"))
+    assert (result["format"], result["title"], result["precision"]) == ("mnet.cost/1", "model.onnx", "fp32")
+    assert result["uncounted"] == ["odd one"]
+    assert [layer["macs"] for layer in result["layers"]] == [3_888, None]
+    assert result["totals"]["by_precision"]["fp32"]["weight_bytes"] == 4 * 432
+
+
+def test_a_file_is_known_by_its_content_whatever_its_name(capsys, onnx_file):
+    other = onnx_file.rename(onnx_file.with_name("weights.bin"))
+    assert output_of(capsys, str(other)).startswith("weights.bin\n")
+
+
+def test_a_file_of_another_format_is_one_line(capsys, tmp_path):
+    (tmp_path / "model.tflite").write_text("not a model")
+    assert "model.tflite" in error_of(capsys, str(tmp_path / "model.tflite"))
+
+
+def test_the_options_of_a_model_do_not_go_with_a_file(capsys, onnx_file):
+    assert "Received: --alpha, --no-top too" in error_of(capsys, str(onnx_file), "--alpha", "0.5", "--no-top")
+
+
 def layer(name, kind, macs, *, weights=0, biases=0, elements=4):
     return LayerCost(
         name=name,

@@ -34,11 +34,15 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     if args.published:
         _published(args)
-    elif args.model is not None and Path(args.model).suffix.lower() in FILE_SUFFIXES:
+    elif args.model is not None and _is_file(args.model):
         _file(Path(args.model), args)
     else:
         _spec(args)
     return 0
+
+
+def _is_file(model: str) -> bool:
+    return Path(model).suffix.lower() in FILE_SUFFIXES or Path(model).is_file()
 
 
 def _published(args: argparse.Namespace) -> None:
@@ -60,7 +64,7 @@ def _file(path: Path, args: argparse.Namespace) -> None:
     from mnet_deploy.cost.graph_cost import estimate_graph
     from mnet_deploy.graph_readers import read_graph
 
-    cost = estimate_graph(read_graph(path), path.name)
+    cost = estimate_graph(read_graph(path), title=path.name)
     print(_dumps(as_json.cost_json(cost, precision)) if args.json else text.graph_text(cost, precision))
 
 

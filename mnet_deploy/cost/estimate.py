@@ -1,6 +1,6 @@
 """Counts per layer and in total, for one image."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -185,17 +185,21 @@ def _layer_cost(layer: LayerSpec) -> LayerCost:
     )
 
 
-def peak_elements(steps: Sequence[tuple[str, Iterable[str], int]], given: dict[str, int]) -> int:
+def peak_elements(
+    steps: Sequence[tuple[str, Iterable[str], int]], given: dict[str, int], *, kept: Collection[str] = ()
+) -> int:
     """Return the most elements alive at once when `steps` run in order.
 
     Args:
         steps: (tensor written, tensors read, elements written) of each step.
         given: elements of the tensors that exist before the first step.
+        kept: tensors that stay to the end, e.g. the outputs of a graph with several.
 
-    A tensor lives from the step that writes it to the last step that reads it; nothing is computed in place. For a
-    chain this is the largest input plus output of a layer.
+    Any other tensor lives from the step that writes it to the last step that reads it; nothing is computed in place.
+    For a chain this is the largest input plus output of a layer.
     """
     last_use = {name: index for index, (_, reads, _) in enumerate(steps) for name in reads}
+    last_use |= dict.fromkeys(kept, len(steps))
     alive, peak = dict(given), 0
     for index, (name, _, elements) in enumerate(steps):
         alive[name] = elements

@@ -165,4 +165,5 @@ def _peak(graph: OpGraph, shapes: GraphShapes, ops: list[Op]) -> int | None:
     given = {name: shapes.elements(name) for name in graph.inputs}
     if None in given.values():
         return None
-    return peak_elements(steps, {name: elements or 0 for name, elements in given.items()})
+    kept = [shapes.merged.get(name, name) for name in graph.outputs]
+    return peak_elements(steps, {name: elements or 0 for name, elements in given.items()}, kept=kept)

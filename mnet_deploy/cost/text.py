@@ -16,6 +16,11 @@ LEGEND = """\
 params    kernels, biases, and batch norm's gamma and beta
 weight B  bytes of kernels and biases in an exported {precision} file, batch norm folded into them
 activ. B  bytes of activations that the layer reads and writes for one image at {precision}"""
+FILE_LEGEND = """\
+params    kernels, biases, and batch norm's gamma and beta, as far as the file still has them
+weight B  bytes of kernels and biases at {precision}, batch norm folded into them
+activ. B  bytes of activations that the ops read and write for one image at {precision}
+Bytes are counted from the elements at the precision asked for, whatever the file's own is."""
 SIZES_LEGEND = """\
 peak activations: the most bytes alive at once, layers run in order, nothing computed in place.
 A CPU computes fp16 and dynamic files with fp32 activations."""
@@ -40,7 +45,7 @@ def graph_text(cost: CostEstimate, precision: Precision) -> str:
     total = ["total", f"{len(cost.layers):,}", *_counts(cost, precision)]
     header = ("kind of op", "ops", "MACs", "params", "weight B", "activ. B")
     table = render_table(header, [*rows, (), total], align="<>>>>>")
-    sections = [f"{cost.title}\n\n{table}\n\n{LEGEND.format(precision=precision)}", totals_text(cost)]
+    sections = [f"{cost.title}\n\n{table}\n\n{FILE_LEGEND.format(precision=precision)}", totals_text(cost)]
     if cost.uncounted:
         kinds = {layer.name: layer.kind for layer in cost.layers}
         names = "\n".join(f"  {kinds.get(name, UNKNOWN)}: {name}" for name in cost.uncounted)
