@@ -118,6 +118,10 @@ class Normalization:
             SpecError: unknown, missing or invalid fields.
         """
         try:
-            return cls(**{key: tuple(float(value) for value in values) for key, values in fields.items()})
+            if set(fields) != {"mean", "std"}:
+                raise ValueError(fields)
+            return cls(mean=tuple(map(float, fields["mean"])), std=tuple(map(float, fields["std"])))
+        except SpecError:
+            raise
         except (TypeError, ValueError) as error:
             raise SpecError(f"a saved normalisation has lists of numbers, mean and std. Received: {fields}") from error
