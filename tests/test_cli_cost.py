@@ -1,6 +1,8 @@
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -327,6 +329,28 @@ def test_the_table_of_a_file_with_unknown_shapes_says_so():
     rows, total = printed_table(text, "kind of op")
     assert rows == [["Conv", "1", "?", "9", "36", "?"]]
     assert total == ["total", "1", "?", "9", "36", "?"]
+
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+def shown_commands():
+    """Return (file, arguments, lines shown, `...` where some are left out) of each command in the documents."""
+    for name in ("cost.md", "dense-families.md"):
+        blocks = re.findall(r"```console\n\$ mnet cost(.*)\n([^`]*)```", (DOCS / name).read_text(encoding="utf-8"))
+        yield from ((name, tuple(arguments.split()), shown) for arguments, shown in blocks)
+
+
+@pytest.mark.parametrize(("name", "argv", "shown"), shown_commands())
+def test_the_documents_show_real_output(capsys, name, argv, shown):
+    rest = output_of(capsys, *argv)
+    for part in shown.split("...\n"):
+        assert part in rest, f"docs/{name} shows what `mnet cost {' '.join(argv)}` does not print: {part}"
+        rest = rest[rest.index(part) + len(part) :]
+
+
+def test_the_documents_show_commands():
+    assert {name for name, _, _ in shown_commands()} == {"cost.md", "dense-families.md"}
 
 
 HEAVY = ("numpy", "tensorflow", "keras", "onnx", "onnxruntime", "PIL", "h5py", "ai_edge_litert", "flatbuffers", "scipy")
