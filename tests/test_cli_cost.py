@@ -341,7 +341,7 @@ def shown_commands():
         yield from ((name, tuple(arguments.split()), shown) for arguments, shown in blocks)
 
 
-@pytest.mark.parametrize(("name", "argv", "shown"), shown_commands())
+@pytest.mark.parametrize(("name", "argv", "shown"), list(shown_commands()))
 def test_the_documents_show_real_output(capsys, name, argv, shown):
     rest = output_of(capsys, *argv)
     for part in shown.split("...\n"):
