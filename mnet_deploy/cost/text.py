@@ -4,7 +4,7 @@ from textwrap import fill
 
 from mnet_deploy.cost.estimate import PRECISIONS, CostEstimate, LayerCost, Precision, by_kind, estimate, estimate_layers
 from mnet_deploy.cost.grid import GRID_ALPHAS, GRID_RESOLUTIONS_PX, cost_grid
-from mnet_deploy.cost.published import Quantity, explanations, published_figures
+from mnet_deploy.cost.published import PublishedFigure, Quantity, explanations, published_figures
 from mnet_deploy.cost.standard import as_standard_convolutions
 from mnet_deploy.spec import Family, LayerKind, ModelSpec
 from mnet_deploy.text_table import render_table
@@ -106,15 +106,19 @@ def shares_text(spec: ModelSpec, cost: CostEstimate) -> str:
     if spec.family is not Family.MOBILENET_V1:
         return render_table(header, rows, align="<>>>")
     header += ["MACs (paper)", "kernels (paper)"]
-    table2 = {(*f.layers, f.quantity): f for f in published_figures() if f.table == "Table 2"}
-    notes = []
-    for row, group in zip(rows, groups, strict=True):
-        for quantity in (Quantity.MACS_SHARE, Quantity.KERNELS_SHARE):
-            figure = table2[(f"kind:{group.title}", quantity)]
-            row.append(f"{figure.published} %{' *' if figure.note else '  '}")
-            notes += [f"* {explanations()[figure.note]}"] if figure.note else []
+    table = render_table(header, [[*row, *_table2_cells(row[0])] for row in rows], align="<>>>>>")
     source = "(paper): Howard et al. 2017, arXiv 1704.04861, Table 2, for 1.0-224; it counts kernels only."
-    return "\n\n".join((render_table(header, rows, align="<>>>>>"), "\n".join([source, *map(_wrapped, notes)])))
+    notes = [_wrapped(f"* {explanations()[figure.note]}") for figure in _table2().values() if figure.note]
+    return f"{table}\n\n" + "\n".join((source, *notes))
+
+
+def _table2() -> dict[tuple[str, ...], PublishedFigure]:
+    return {(*figure.layers, figure.quantity): figure for figure in published_figures() if figure.table == "Table 2"}
+
+
+def _table2_cells(kind: str) -> list[str]:
+    figures = [_table2()[f"kind:{kind}", quantity] for quantity in (Quantity.MACS_SHARE, Quantity.KERNELS_SHARE)]
+    return [f"{figure.published} %{' *' if figure.note else '  '}" for figure in figures]
 
 
 def standard_text(spec: ModelSpec, cost: CostEstimate, precision: Precision) -> str:
