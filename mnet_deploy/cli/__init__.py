@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reports its build flags and every device otherwise
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        status = int(args.run(args))
+        sys.stdout.flush()  # a full disk or a closed pipe shows here, not after the exit status is decided
+        return status
     except MnetError as error:
         return _fail(str(error), error.exit_code)
     except ModuleNotFoundError as error:
@@ -79,6 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not an error
         return EXIT_DONE
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _fail(f"{error.filename or 'the output'}: {error.strerror}", EXIT_USAGE)
 
 
 def _fail(message: str, status: int) -> int:
