@@ -5,10 +5,12 @@ The geometry is that of the published evaluations: short side to resolution / 0.
 
 import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ RESIZE_FILTER = Image.Resampling.BILINEAR
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # by content; Pillow knows more, some of which start other programs
 MAX_PIXELS = 89_478_485  # Pillow's own limit: 256 MiB of RGB
+LARGE_PIXELS = 25_000_000  # larger photos are decoded one at a time: at the limit one takes 1 GiB on the way
 MAX_ASPECT = 100  # a strip that is still longer would grow to gigabytes when its short side is scaled
 MAX_THREADS = 4
 
@@ -38,6 +41,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+_LARGE_TURN = threading.Lock()
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -74,7 +79,7 @@ def load_image(path: Path, *, resolution_px: int, channels: int = 3) -> Pixels:
 def load_images(paths: Sequence[Path], *, resolution_px: int, channels: int = 3) -> list[Pixels | BrokenImage]:
     """Return for each path what `load_image` returns, or the `BrokenImage` that it raises.
 
-    Decodes on a few threads: twice as fast for phone photos on two cores.
+    Decodes on a few threads, which pays for photos of many megapixels.
 
     Raises:
         SpecError: a number of channels that photos do not have.
@@ -126,8 +131,9 @@ def _load_or_error(path: Path, *, resolution_px: int, mode: str) -> Pixels | Bro
 def _load(path: Path, resolution_px: int, mode: str) -> Pixels:
     with Image.open(path, formats=FORMATS) as image:
         _require_size(path, image.size)
-        image.load()
-        square = _crop(_eight_bit(_upright(image)), resolution_px)
+        with _LARGE_TURN if image.width * image.height > LARGE_PIXELS else nullcontext():
+            image.load()
+            square = _crop(_eight_bit(_upright(image)), resolution_px)
     pixels = np.array(_over_background(square).convert(mode), np.uint8)
     return pixels.reshape(resolution_px, resolution_px, len(mode))
 
@@ -158,7 +164,7 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     """Return the image in a mode that can be resized: L, LA, RGB or RGBA."""
     if image.mode.startswith("I"):  # 16-bit grey: `I;16` or, from some versions of Pillow, `I`
         wide = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))
+        return Image.fromarray(((wide * 255 + 32767) // 65535).astype(np.uint8))  # rounded, not cut
     if image.has_transparency_data:
         return image if image.mode in ("LA", "RGBA") else image.convert("RGBA")
     if image.mode in ("L", "RGB"):
