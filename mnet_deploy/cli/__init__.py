@@ -44,9 +44,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command."""
-    parser = _Parser(
-        prog="mnet", description="MobileNet v1 from a Keras model to a verified int8 .tflite and .onnx"
-    )
+    parser = _Parser(prog="mnet", description="MobileNet v1 from a Keras model to a verified int8 .tflite and .onnx")
     parser.add_argument("--version", action="version", version=f"mnet-deploy {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     for name, module in VERBS.items():

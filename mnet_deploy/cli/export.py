@@ -6,11 +6,11 @@ its checks is kept under a .rejected name, and the exit status is 1.
 
 import argparse
 import json
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from mnet_deploy.cli.model_options import add_model_options, spec_overrides
+from mnet_deploy.cli.values import member, whole_number
 from mnet_deploy.errors import SpecError
 from mnet_deploy.text_table import render_table
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 HELP = "write a model as .tflite, with checks and a sidecar"
 FORMATS = ("tflite",)
-
-_Enum = TypeVar("_Enum", bound=StrEnum)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,12 +72,12 @@ def run(args: argparse.Namespace) -> int:
     request = ExportRequest(
         weights=args.weights,
         spec_overrides=overrides,
-        precisions=tuple(_member(Precision, name, "--precision") for name in args.precision.split(",")),
-        io=_member(Io, args.io, "--io"),
+        precisions=tuple(member(Precision, name, "--precision") for name in args.precision.split(",")),
+        io=member(Io, args.io, "--io"),
         calibration=args.calibration,
-        calibration_source=_member(CalibrationFrom, args.calibration_source, "--calibration-source"),
-        calibration_count=_whole_number(args.calibration_count, "--calibration-count"),
-        seed=_whole_number(args.seed, "--seed"),
+        calibration_source=member(CalibrationFrom, args.calibration_source, "--calibration-source"),
+        calibration_count=whole_number(args.calibration_count, "--calibration-count"),
+        seed=whole_number(args.seed, "--seed"),
         normalization=Normalization.parse(args.normalization),
         labels=args.labels,
         out=args.out,
@@ -122,16 +120,3 @@ def _say_what_to_know(result: "ExportResult", progress: "Progress") -> None:
         progress.note(f"figures: against the Keras model, on the {images} calibration images")
     for path, failures in result.rejected:
         progress.note(f"rejected, kept as {path}: {'; '.join(failures)}")
-
-
-def _member(enum: type[_Enum], text: str, option: str) -> _Enum:
-    try:
-        return enum(text.strip())
-    except ValueError:
-        raise SpecError(f"{option} takes {', '.join(enum)}. Received: {text!r}") from None
-
-
-def _whole_number(text: str, option: str) -> int:
-    if not text.isdecimal():
-        raise SpecError(f"{option} takes a whole number. Received: {text!r}")
-    return int(text)
