@@ -1,6 +1,6 @@
 """Photos as a model sees them: any size and mode in, a square of 8-bit pixels out.
 
-The geometry is that of the published evaluations: short side to resolution / 0.875 (256 for 224), centre crop.
+The geometry is the usual one of ImageNet evaluations: short side to resolution / 0.875 (256 for 224), centre crop.
 """
 
 import os
@@ -22,7 +22,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from mnet_deploy.errors import SpecError
 
 CROP_FRACTION = 0.875  # the share of the short side that the centre crop keeps
-# Pillow's bilinear filter widens with the scale, so it also averages when it makes an image smaller.
+# As in torchvision's evaluation presets. Pillow's filter widens with the scale: it averages, not only interpolates.
 RESIZE_FILTER = Image.Resampling.BILINEAR
 BACKGROUND = (255, 255, 255)  # what shows through transparent pixels
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP")  # by content; Pillow knows more, some of which start other programs
