@@ -49,7 +49,7 @@ def with_static_batch(model: keras.Model) -> keras.Model:
 def predict(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run a model on [images, height, width, channels], a few images at a time to keep its memory small."""
     chunks = [inputs[start : start + PREDICT_BATCH] for start in range(0, len(inputs), PREDICT_BATCH)]
-    return np.concatenate([keras.ops.convert_to_numpy(model(chunk, training=False)) for chunk in chunks])
+    return np.concatenate([model.predict_on_batch(chunk) for chunk in chunks])
 
 
 def set_weights(model: keras.Model, weights: ModelWeights) -> None:
