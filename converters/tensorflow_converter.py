@@ -42,7 +42,7 @@ def convert(model: keras.Model, precision: Precision, calibration: NDArray[np.fl
         with silenced_native_output():
             content = converter.convert()
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise ConversionError(f"TensorFlow's converter failed on {model.name} as {precision}: {error}") from error
+        raise ConversionError(f"TensorFlow's converter failed to write {precision}: {error}") from error
     return bytes(content)
 
 

@@ -39,11 +39,11 @@ def build(spec: ModelSpec, weights: ModelWeights | None = None) -> keras.Model:
 def with_static_batch(model: keras.Model) -> keras.Model:
     """Return the same model for batches of exactly one, sharing its weights.
 
-    The inner model has a short name because every tensor name of a converted file would begin with it.
+    Both have short names because every tensor name of a converted file begins with them.
     """
     static_input = keras.Input(batch_shape=(1, *model.input_shape[1:]), name=INPUT_NAME)
     inner = keras.Model(model.inputs, model.outputs[0], name="m")
-    return keras.Model(static_input, inner(static_input), name=model.name)
+    return keras.Model(static_input, inner(static_input), name="net")
 
 
 def predict(model: keras.Model, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
