@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--normalization",
         default="-1..1",
         metavar="RULE",
-        help="from pixels to the model's input: -1..1 (default), 0..1, imagenet, or MEAN/STD in pixel units",
+        help="of pixels: 0..1, imagenet, or MEAN/STD in pixel units (default: --normalization=-1..1)",
     )
 
 

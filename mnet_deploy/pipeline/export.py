@@ -25,6 +25,7 @@ from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest, Io
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners import local
+from mnet_deploy.spec import ModelSpec
 
 FloatArray = NDArray[np.float32]
 LABELS_NAME = "labels.txt"
@@ -114,7 +115,7 @@ def _prepare(request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...
     for note in loaded.notes:
         progress.note(note)
     progress.stage("reading calibration images")
-    images = _calibration_images(request, spec.resolution_px, spec.channels_in)
+    images = _calibration_images(request, spec, progress)
     for note in images.notes:
         progress.note(note)
     inputs = request.normalization.for_channels(spec.channels_in).apply(images.pixels)
@@ -132,11 +133,15 @@ def _prepare(request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...
     )
 
 
-def _calibration_images(request: ExportRequest, resolution_px: int, channels: int) -> calibrate.CalibrationSet:
+def _calibration_images(request: ExportRequest, spec: ModelSpec, progress: Progress) -> calibrate.CalibrationSet:
     options: dict[str, Any] = {"count": request.calibration_count, "seed": request.seed}
-    options |= {"resolution_px": resolution_px, "channels": channels}
+    options |= {"resolution_px": spec.resolution_px, "channels": spec.channels_in}
     if request.calibration is not None:
-        return calibrate.from_folder(request.calibration, **options)
+        return calibrate.from_folder(
+            request.calibration,
+            **options,
+            on_progress=lambda done, count: progress.stage(f"reading calibration photos: {done} of {count}"),
+        )
     if request.calibration_source is CalibrationFrom.NOISE:
         return calibrate.noise(**options)
     return calibrate.generated(**options)

@@ -1,6 +1,6 @@
 """Measure the accuracy of an exported file on a labelled folder, beside the float model it was made from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mnet_deploy.artifact import Artifact, read_artifact
 from mnet_deploy.errors import SpecError
 from mnet_deploy.image_folder import list_labelled
-from mnet_deploy.images import BrokenImage, load_image
+from mnet_deploy.images import BrokenImage, load_images
 from mnet_deploy.labels import read_labels, require_labels
 from mnet_deploy.models.load import IMAGENET, RANDOM, load_model
 from mnet_deploy.progress import Progress
@@ -189,14 +189,14 @@ def _predict_all(
 
 
 def _decode(
-    artifact: Artifact, images: Iterable[tuple[Path, int]], broken: list[str]
+    artifact: Artifact, images: Sequence[tuple[Path, int]], broken: list[str]
 ) -> tuple[NDArray[np.uint8], list[int]]:
     pixels, classes = [], []
-    for path, index in images:
-        try:
-            image = load_image(path, resolution_px=artifact.spec.resolution_px, channels=artifact.spec.channels_in)
-        except BrokenImage as error:
-            broken.append(f"skipped: {error}")
+    spec = artifact.spec
+    decoded = load_images([path for path, _ in images], resolution_px=spec.resolution_px, channels=spec.channels_in)
+    for (_, index), image in zip(images, decoded, strict=True):
+        if isinstance(image, BrokenImage):
+            broken.append(f"skipped: {image}")
             continue
         pixels.append(image)
         classes.append(index)
