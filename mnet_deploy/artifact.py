@@ -126,14 +126,44 @@ class Artifact:
                 fields[name] = TensorInfo(**{**fields[name], "shape": tuple(fields[name]["shape"])})
             fields["labels"] = None if fields["labels"] is None else tuple(fields["labels"])
             fields["unfit_for_accuracy"] = tuple(fields["unfit_for_accuracy"])
+            for name, keys in _RECORDS.items():
+                _require_keys(name, fields[name], keys)
             return cls(**fields)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ResultFormatError(f"{origin}: expected a sidecar of `mnet export`. Received: {error!r}") from error
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            raise ResultFormatError(
+                f"{origin}: expected a sidecar of `mnet export`. Received: {error!r}. Export the model again"
+            ) from error
+
+
+# What readers of a sidecar rely on, of the fields that are free-form records.
+_RECORDS = {
+    "weights": {"origin", "path", "sha256", "trained", "notes"},
+    "calibration": {"source", "count", "seed", "digest", "skipped"},
+}
+
+
+def _require_keys(name: str, record: object, keys: set[str]) -> None:
+    missing = sorted(keys - set(record)) if isinstance(record, dict) else sorted(keys)
+    if missing:
+        raise KeyError(f"{name} without {', '.join(missing)}")
 
 
 def sidecar_path(path: Path) -> Path:
     """Return where the sidecar of an exported file lies."""
     return path.with_name(path.name + SIDECAR_SUFFIX)
+
+
+def read_sidecar(sidecar: Path) -> Artifact:
+    """Read a sidecar, whether or not its file is still there.
+
+    Raises:
+        ResultFormatError: it cannot be read, is damaged or of another version.
+    """
+    try:
+        text = sidecar.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultFormatError(f"{sidecar}: expected a sidecar of `mnet export`. Received: {error}") from error
+    return Artifact.from_json(text, origin=str(sidecar))
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -147,7 +177,7 @@ def read_artifact(path: Path) -> Artifact:
     for needed in (path, sidecar):
         if not needed.is_file():
             raise SpecError(f"{path}: expected an exported file with its sidecar. Received: no {needed.name} there")
-    artifact = Artifact.from_json(sidecar.read_text(encoding="utf-8"), origin=str(sidecar))
+    artifact = read_sidecar(sidecar)
     actual = hashlib.sha256(path.read_bytes()).hexdigest()
     if actual != artifact.sha256:
         raise SpecError(

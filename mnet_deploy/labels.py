@@ -12,7 +12,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         SpecError: no such file, not text, empty, or a blank line among the labels.
     """
     try:
-        lines = path.read_text(encoding="utf-8").rstrip().splitlines()
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: expected a text file with one label a line. Received: {error}") from error
     labels = tuple(line.strip() for line in lines)
