@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,18 +24,19 @@ class OutputFolder:
     apart; writers of different names may share a folder.
     """
 
-    def __init__(self, folder: Path, *, stem: str, names: Iterable[str], force: bool) -> None:
+    def __init__(self, folder: Path, *, stem: str, names: Mapping[str, bytes | None], force: bool) -> None:
         """Plan to write `names` into `folder`.
 
         Args:
             folder: created if needed.
             stem: what the lock protects: the model's name.
-            names: files that `commit` may create.
+            names: files that `commit` may create, each with its content where that is known already: a file that is
+                there with the same content is not in the way.
             force: whether existing files may be replaced.
         """
         self._folder = folder
         self._stem = stem
-        self._names = tuple(names)
+        self._names = dict(names)
         self._force = force
         self._staged: dict[str, Path] = {}
         self._created: list[Path] = []
@@ -49,7 +52,7 @@ class OutputFolder:
             with _plain_errors(self._folder):
                 self._make_folder()
                 self._lock = self._take_lock()
-                self._refuse_existing(self._names)
+                self._refuse_existing((*self._names, *(name + REJECTED_SUFFIX for name in self._names)))
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -59,14 +62,15 @@ class OutputFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove what was not committed."""
-        for path in self._staged.values():
-            path.unlink(missing_ok=True)
-        if self._lock is not None:
-            self._lock_path.unlink(missing_ok=True)
-            os.close(self._lock)
-        for folder in reversed(self._created):
-            with suppress(OSError):  # something was committed into it
-                folder.rmdir()
+        with _signals_held():
+            for path in self._staged.values():
+                path.unlink(missing_ok=True)
+            if self._lock is not None:
+                self._lock_path.unlink(missing_ok=True)
+                os.close(self._lock)
+            for folder in reversed(self._created):
+                with suppress(OSError):  # something was committed into it
+                    folder.rmdir()
 
     def stage(self, name: str, content: bytes) -> Path:
         """Write a file under its temporary name and return that."""
@@ -79,21 +83,25 @@ class OutputFolder:
         return path
 
     def reject(self, name: str) -> Path:
-        """Keep a staged file under a name that nobody ships by accident; return its path."""
-        target = self._folder / (name + REJECTED_SUFFIX)
-        with _plain_errors(self._folder):
-            self._staged.pop(name).replace(target)
-        return target
+        """Plan to keep a staged file under a name that nobody ships by accident; return that."""
+        rejected = name + REJECTED_SUFFIX
+        self._staged[rejected] = self._staged.pop(name)
+        return self._folder / rejected
 
-    def commit(self) -> tuple[Path, ...]:
-        """Give all staged files their names; return their paths."""
-        with _plain_errors(self._folder):
+    def commit(self) -> None:
+        """Give all staged files their names."""
+        with _plain_errors(self._folder), _signals_held():
             self._refuse_existing(self._staged)
-            targets = tuple(self._folder / name for name in self._staged)
-            for name in tuple(self._staged):
-                self._staged.pop(name).replace(self._folder / name)
+            written: list[Path] = []
+            try:
+                for name, path in self._staged.items():
+                    written.append(path.replace(self._folder / name))
+            except OSError:
+                for path in written:
+                    path.unlink(missing_ok=True)
+                raise
+            self._staged.clear()
             _sync_folder(self._folder)
-        return targets
 
     @property
     def _lock_path(self) -> Path:
@@ -121,11 +129,34 @@ class OutputFolder:
         return descriptor
 
     def _refuse_existing(self, names: Iterable[str]) -> None:
-        existing = [name for name in names if (self._folder / name).exists()]
-        if existing and not self._force:
-            raise SpecError(
-                f"{self._folder / existing[0]} exists already and is not overwritten. Give --force, or another --out"
-            )
+        for name in names:
+            path, content = self._folder / name, self._names.get(name)
+            if not (path.exists() or path.is_symlink()):
+                continue
+            if path.is_dir():
+                raise SpecError(f"{path} is a folder: a file of that name cannot be written. Give another --out")
+            if not self._force and (content is None or path.read_bytes() != content):
+                raise SpecError(f"{path} exists already and is not overwritten. Give --force, or another --out")
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let Ctrl-C and a stop wait: for the moments in which they would leave half of the files behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals interrupt the main thread only
+        return
+    held: list[int] = []
+    previous = {number: signal.signal(number, lambda *got: held.append(got[0])) for number in _INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for number in held[:1]:
+            signal.raise_signal(number)
+
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _sync_folder(folder: Path) -> None:
