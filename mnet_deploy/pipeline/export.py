@@ -90,20 +90,25 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     with OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder:
         job = _prepare(request, loaded, labels, progress)
         result = _convert_and_check(job, folder, progress)
-        if labels is not None:
-            folder.stage(LABELS_NAME, ("\n".join(labels) + "\n").encode())
-        if result.artifacts:
-            progress.stage("writing")
-            folder.commit()
+        if labels is not None and result.artifacts:
+            folder.stage(LABELS_NAME, _label_file(labels))
+        progress.stage("writing")
+        folder.commit()
     progress.done()
     return result
 
 
-def _file_names(request: ExportRequest, stem: str, labels: tuple[str, ...] | None) -> list[str]:
+def _file_names(request: ExportRequest, stem: str, labels: tuple[str, ...] | None) -> dict[str, bytes | None]:
+    """Return the files that may be written, with their content where it is known: models may share a label file."""
     files = [f"{stem}_{precision}.tflite" for precision in request.precisions]
     if _wants_twin(request, labels):
         files.append(f"{stem}_int8{TWIN_SUFFIX}.tflite")
-    return [*files, *(sidecar_path(Path(name)).name for name in files), *([LABELS_NAME] if labels is not None else [])]
+    names: dict[str, bytes | None] = dict.fromkeys((*files, *(sidecar_path(Path(name)).name for name in files)))
+    return names if labels is None else names | {LABELS_NAME: _label_file(labels)}
+
+
+def _label_file(labels: tuple[str, ...]) -> bytes:
+    return ("\n".join(labels) + "\n").encode()
 
 
 def _wants_twin(request: ExportRequest, labels: tuple[str, ...] | None) -> bool:
