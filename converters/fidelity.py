@@ -1,6 +1,7 @@
 """How close a converted file's answers are to those of the model it was made from."""
 
 from dataclasses import asdict, dataclass
+from math import isfinite, log10
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,8 @@ class Fidelity:
     Attributes:
         images: how many were compared.
         cosine: mean over the images of the cosine between the two outputs.
-        sqnr_db: energy of the reference over the energy of the difference, over all images; None if they are equal.
+        sqnr_db: energy of the reference over the energy of the difference, over all images; None where one of the two
+            is zero: equal outputs, or a reference that is zero throughout.
         max_abs_error: largest difference of a single output.
         top1_agreement: share of images with the same best class; None for a model without a classifier.
     """
@@ -30,7 +32,8 @@ class Fidelity:
     top1_agreement: float | None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """Return the figures; null for what is not finite, which JSON does not have."""
+        return {key: value if value is None or isfinite(value) else None for key, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +61,15 @@ def compare(reference: FloatArray, outputs: FloatArray, *, classifier: bool) -> 
     """Compare real-valued outputs of shape [images, ...]."""
     expected = reference.reshape(len(reference), -1).astype(np.float64)
     actual = outputs.reshape(len(outputs), -1).astype(np.float64)
-    error = actual - expected
-    norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
-    cosines = (expected * actual).sum(axis=1) / np.where(norms == 0, 1, norms)
-    noise = float((error**2).sum())
+    with np.errstate(invalid="ignore", over="ignore"):  # outputs that are no numbers show in the figures
+        error = actual - expected
+        norms = np.linalg.norm(expected, axis=1) * np.linalg.norm(actual, axis=1)
+        cosines = (expected * actual).sum(axis=1) / np.where(norms == 0, 1, norms)
+        signal, noise = float((expected**2).sum()), float((error**2).sum())
     return Fidelity(
         images=len(expected),
         cosine=float(cosines.mean()),
-        sqnr_db=10 * float(np.log10((expected**2).sum() / noise)) if noise else None,
+        sqnr_db=10 * (log10(signal) - log10(noise)) if signal and noise else None,
         max_abs_error=float(np.abs(error).max()),
         top1_agreement=float((expected.argmax(axis=1) == actual.argmax(axis=1)).mean()) if classifier else None,
     )

@@ -33,6 +33,19 @@ def write_all(folder, **options):
         out.commit()
 
 
+def stage_two(folder, then):
+    """Stage two files, then do something, then commit."""
+    with output(folder) as out:
+        out.stage("m.tflite", b"model")
+        out.stage("m.tflite.json", b"{}")
+        then(out)
+        out.commit()
+
+
+def interrupt(out):
+    raise KeyboardInterrupt
+
+
 def test_commit_writes_all_files_and_nothing_else(tmp_path):
     write_all(tmp_path / "a" / "b")
     assert contents(tmp_path) == {
@@ -59,9 +72,8 @@ def test_nothing_is_left_of_what_was_not_committed(tmp_path):
     with output(tmp_path) as out:
         out.stage("m.tflite", b"model")
         out.stage("m.tflite", b"again")
-    with pytest.raises(KeyboardInterrupt), output(tmp_path / "new" / "folder") as out:
-        out.stage("m.tflite", b"model")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        stage_two(tmp_path / "new" / "folder", interrupt)
     assert contents(tmp_path) == before
 
 
@@ -81,11 +93,8 @@ def test_an_existing_file_is_not_overwritten_without_force(tmp_path, existing):
 
 
 def test_a_file_that_appears_during_the_work_is_not_overwritten_either(tmp_path):
-    with pytest.raises(SpecError, match="exists already"), output(tmp_path) as out:
-        out.stage("m.tflite", b"model")
-        out.stage("m.tflite.json", b"{}")
-        (tmp_path / "m.tflite.json").write_bytes(b"old")
-        out.commit()
+    with pytest.raises(SpecError, match="exists already"):
+        stage_two(tmp_path, lambda out: (tmp_path / "m.tflite.json").write_bytes(b"old"))
     assert contents(tmp_path) == {"m.tflite.json": b"old"}
 
 
@@ -124,10 +133,8 @@ def test_a_rejected_file_is_kept_under_a_name_of_its_own(tmp_path):
 
 
 def test_a_rejected_file_is_gone_after_an_interrupt(tmp_path):
-    with pytest.raises(KeyboardInterrupt), output(tmp_path) as out:
-        out.stage("m.tflite", b"model")
-        out.reject("m.tflite")
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        stage_two(tmp_path, lambda out: interrupt(out.reject("m.tflite")))
     assert contents(tmp_path) == {}
 
 
@@ -191,9 +198,7 @@ def test_of_many_writers_at_once_each_is_alone_or_refused(tmp_path):
     assert contents(folder) == {"m": str(written).encode()}
 
 
-@pytest.mark.parametrize(
-    ("below", "cause"), [("file.txt", "Not a directory"), ("file.txt/deeper", "Not a directory")]
-)
+@pytest.mark.parametrize(("below", "cause"), [("file.txt", "Not a directory"), ("file.txt/deeper", "Not a directory")])
 def test_an_output_path_on_a_file_is_refused(tmp_path, below, cause):
     (tmp_path / "file.txt").write_bytes(b"mine")
     with pytest.raises(SpecError, match=f"cannot be written .{cause}"), output(tmp_path / below):
@@ -230,10 +235,12 @@ def fail_with(number):
     ],
 )
 def test_a_failed_write_is_one_line_and_leaves_nothing(tmp_path, monkeypatch, number, advice):
-    with pytest.raises(SpecError, match=advice), output(tmp_path / "new") as out:
-        out.stage("m.tflite", b"model")
+    def stage_on_a_failing_disk(out):
         monkeypatch.setattr(os, "fsync", fail_with(number))
-        out.stage("m.tflite.json", b"{}")
+        out.stage("labels.txt", b"cat")
+
+    with pytest.raises(SpecError, match=advice):
+        stage_two(tmp_path / "new", stage_on_a_failing_disk)
     assert contents(tmp_path) == {}
 
 
@@ -243,11 +250,8 @@ def test_a_failed_rename_leaves_no_half_of_the_files(tmp_path, monkeypatch):
     def replace(path, target):
         return fail_with(errno.EIO)() if target.name.endswith(".json") else rename(path, target)
 
-    with pytest.raises(SpecError, match="cannot be written"), output(tmp_path) as out:
-        out.stage("m.tflite", b"model")
-        out.stage("m.tflite.json", b"{}")
-        monkeypatch.setattr(Path, "replace", replace)
-        out.commit()
+    with pytest.raises(SpecError, match="cannot be written"):
+        stage_two(tmp_path, lambda out: monkeypatch.setattr(Path, "replace", replace))
     assert contents(tmp_path) == {}
 
 
@@ -261,11 +265,7 @@ def test_an_interrupt_between_two_renames_waits_until_all_are_done(tmp_path, mon
 
     previous = signal.signal(number, lambda *got: arrived.append(got[0]))
     try:
-        with output(tmp_path) as out:
-            out.stage("m.tflite", b"model")
-            out.stage("m.tflite.json", b"{}")
-            monkeypatch.setattr(Path, "replace", replace)
-            out.commit()
+        stage_two(tmp_path, lambda out: monkeypatch.setattr(Path, "replace", replace))
     finally:
         signal.signal(number, previous)
     assert arrived == [number]
