@@ -81,10 +81,10 @@ def pad_count(graph: OpGraph) -> int:
 def unfolded_batch_norms(graph: OpGraph) -> tuple[str, ...]:
     """Return the names of the batch normalisations that are still ops of their own, in order.
 
-    In a .tflite there is no such op: what a converter leaves of one is a MUL, ADD or SUB with a stored vector (scalars
-    are something else, such as the scaling of the input).
+    A .tflite has no such op: what a converter leaves of one is a MUL, ADD or SUB with a stored vector (scalars are
+    something else, such as the scaling of the input).
     """
-    stored = constant_tensors(graph)
+    stored = constant_tensors(graph) if graph.format == "tflite" else {}
     return tuple(
         op.name
         for op in graph.ops

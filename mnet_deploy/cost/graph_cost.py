@@ -108,7 +108,7 @@ def _parameters(
     totals = {"kernel": 0, "bias": 0, "batch_norm": 0, "none": 0}
     for index, name in enumerate(op.inputs):
         tensor = shapes.stored.get(name)
-        if tensor is None or not (tensor.scale or is_float(tensor)):
+        if tensor is None:
             continue
         role = _role(graph, op, counter, index, tensor)
         if tensor.name not in counted or (role == "bias" and totals["kernel"]):
@@ -121,6 +121,8 @@ def _parameters(
 def _role(graph: OpGraph, op: Op, counter: Counter | None, index: int, tensor: Tensor) -> str:
     if counter is not None:
         return "kernel" if index in counter.kernels else "bias" if index == counter.bias else "none"
+    if not (tensor.scale or is_float(tensor)):
+        return "none"  # indices, sizes, axes
     if op.op_type in BATCH_NORM_OPS:
         untrained = tensor.name.endswith(_UNTRAINED_ROLES) if graph.format == "keras" else index > 2
         return "none" if untrained else "batch_norm"

@@ -61,12 +61,14 @@ def _image_shapes(graph: OpGraph, stored: dict[str, Tensor]) -> dict[str, Shape 
     first = graph.tensors[graph.inputs[0]].shape if graph.inputs else None
     batch = first[0] if first else None
     found = {name: _image_shape(tensor.shape, batch) for name, tensor in graph.tensors.items()}
+    mixed: set[str] = set()
     for op in graph.ops:
         reads = [name for name in op.inputs if name in graph.tensors and name not in stored]
         for name in op.outputs:
-            if _mixes_batch(op, name, reads, graph, found):
-                found[name] = None
-    return found
+            shape = graph.tensors[name].shape
+            if shape and shape[0] is None and (mixed & set(reads) or _merges_into_batch(op, name, reads, found)):
+                mixed.add(name)
+    return found | dict.fromkeys(mixed)
 
 
 def _image_shape(shape: tuple[int | None, ...] | None, batch: int | None) -> Shape | None:
@@ -83,14 +85,12 @@ def _image_shape(shape: tuple[int | None, ...] | None, batch: int | None) -> Sha
     return (head, *rest)
 
 
-def _mixes_batch(op: Op, name: str, reads: list[str], graph: OpGraph, found: dict[str, Shape | None]) -> bool:
-    """Whether an unknown first dimension holds more than the batch: a reshape merged another one into it."""
-    shape = graph.tensors[name].shape
-    if not shape or shape[0] is not None or found[name] is None:
+def _merges_into_batch(op: Op, name: str, reads: list[str], found: dict[str, Shape | None]) -> bool:
+    """Whether a reshape hides other dimensions in the unknown first one, so that it is no batch any more."""
+    if op.op_type not in _RESHAPES or not reads:
         return False
-    if any(found[read] is None for read in reads):
-        return True
-    return op.op_type in _RESHAPES and bool(reads) and prod(found[reads[0]] or ()) != prod(found[name] or ())
+    before, after = found[reads[0]], found[name]
+    return before is None or after is None or prod(before) != prod(after)
 
 
 def _merged_tensors(graph: OpGraph, stored: dict[str, Tensor]) -> dict[str, str]:

@@ -24,6 +24,18 @@ _QUANTISATION = {
     "QLinearConv": ((0, 1, 2), (3, 4, 5), (-1, 6, 7)),
     "QLinearMatMul": ((0, 1, 2), (3, 4, 5), (-1, 6, 7)),
 }
+# Ops of ONNX Runtime whose output has the shape that a standard op gives these inputs.
+_TWINS = {
+    "FusedConv": ("Conv", (0, 1)),
+    "QGemm": ("Gemm", (0, 3)),
+    "QLinearAdd": ("Add", (0, 3)),
+    "QLinearAveragePool": ("AveragePool", (0,)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", (0,)),
+    "QLinearLeakyRelu": ("LeakyRelu", (0,)),
+    "QLinearMul": ("Mul", (0, 3)),
+    "QLinearSigmoid": ("Sigmoid", (0,)),
+    "QLinearSoftmax": ("Softmax", (0,)),
+}
 
 
 def read(path: Path) -> OpGraph:
@@ -39,6 +51,9 @@ def read(path: Path) -> OpGraph:
     for tensor in stored.values():
         if len(tensor.raw_data) > _KEPT_BYTES:
             tensor.ClearField("raw_data")
+    ops = tuple(_op(node) for node in model.graph.node if node.op_type != "Constant")
+    for node in model.graph.node:
+        _replace_by_twin(node)
     try:
         model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     except (onnx.shape_inference.InferenceError, ValueError) as error:
@@ -49,7 +64,7 @@ def read(path: Path) -> OpGraph:
         inputs=tuple(value.name for value in graph.input if value.name not in stored),
         outputs=tuple(value.name for value in graph.output),
         tensors=_tensors(graph, stored, scales),
-        ops=tuple(_op(node) for node in graph.node if node.op_type != "Constant"),
+        ops=ops,
         metadata=metadata,
     )
 
@@ -98,6 +113,18 @@ def _constant_value(node: NodeProto) -> TensorProto:
             data = value if isinstance(value, list | tuple) else [value]
             return helper.make_tensor(node.output[0], TensorProto.INT64 if whole else TensorProto.FLOAT, sizes, data)
     return TensorProto(name=node.output[0], data_type=TensorProto.UNDEFINED)
+
+
+def _replace_by_twin(node: NodeProto) -> None:
+    """Turn an op that shape inference does not know into a standard one that writes the same shape."""
+    twin = _TWINS.get(node.op_type) if node.domain == "com.microsoft" else None
+    if twin is None:
+        return
+    op_type, places = twin
+    reads = [node.input[place] for place in places]
+    node.domain, node.op_type = "", op_type
+    del node.input[:]
+    node.input.extend(reads)
 
 
 def _scales(graph: GraphProto, stored: dict[str, TensorProto]) -> dict[str, tuple[list[float], list[int]]]:

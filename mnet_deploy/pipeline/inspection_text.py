@@ -41,11 +41,10 @@ def _file_lines(found: Inspection) -> dict[str, str]:
 
 
 def _graph_lines(found: Inspection) -> dict[str, str]:
-    quantised = found.per_channel_kernels + found.per_tensor_kernels
     per_what = f"{found.per_channel_kernels} with a scale per channel, {found.per_tensor_kernels} with a single one"
     lines = {
         "precision": found.precision,
-        "quantised kernels": per_what if quantised else "none",
+        "quantised kernels": per_what,
         "float ops": "all" if len(found.float_ops) == sum(found.op_histogram.values()) else _names(found.float_ops),
         "batch norm left": _names(found.unfolded_batch_norms),
         "pad ops": str(found.pad_ops),
