@@ -4,6 +4,8 @@ import json
 import secrets
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -58,7 +60,10 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1) -> Inference:
             command = [sys.executable, "-I", str(agent), "infer", *paths, "--nonce", nonce, "--threads", str(threads)]
             result = run_child(command, timeout_s=timeout_s)
         start = _require_complete(result, model, nonce=nonce, count=len(inputs))
-        outputs = np.load(answered, allow_pickle=False)
+        try:
+            outputs = np.load(answered, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise LinkLost(f"{model.name}: the agent's answers cannot be read ({error}); run it again") from error
     return Inference(outputs=outputs, engine=start["engine"], engine_version=start["engine_version"])
 
 
@@ -74,8 +79,16 @@ def _require_complete(result: ChildResult, model: Path, *, nonce: str, count: in
             return_code=result.return_code,
             output=result.stderr,
         )
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    if not lines or lines[-1] != {"event": "end", "nonce": nonce, "count": count}:
+    events = list(_events(result.stdout))
+    if len(events) < 2 or events[-1] != {"event": "end", "nonce": nonce, "count": count}:
         raise LinkLost(f"{model.name}: the agent ended without its last line; run it again")
-    first: dict[str, Any] = lines[0]
-    return first
+    return events[0]
+
+
+def _events(stdout: bytes) -> Iterator[dict[str, Any]]:
+    """Yield the agent's JSON lines; whatever else an engine prints there is none of them."""
+    for line in stdout.splitlines():
+        with suppress(ValueError):
+            event = json.loads(line)
+            if isinstance(event, dict) and "event" in event:
+                yield event

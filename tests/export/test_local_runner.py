@@ -1,0 +1,157 @@
+import ast
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnet_deploy.errors import CommandFailed, CommandTimeout, LinkLost, ToolMissing
+from mnet_deploy.runners import agent, local
+
+INPUTS = np.arange(6, dtype=np.float32).reshape(3, 2)
+ENGINES = {"ai_edge_litert", "tflite_runtime"}
+
+# What the real agent does; ENDING is the test's.
+FAKE = """
+import json, os, signal, sys
+import numpy as np
+options = dict(zip(sys.argv[2::2], sys.argv[3::2]))
+inputs = np.load(options["--inputs"])
+end = {"event": "end", "nonce": options["--nonce"], "count": len(inputs)}
+def say(**fields): print(json.dumps(fields), flush=True)
+say(event="start", engine="fake", engine_version="1.2", python="3")
+np.save(options["--outputs"], inputs * 2)
+ENDING
+"""
+
+
+@pytest.fixture
+def with_agent(tmp_path, monkeypatch):
+    """Return a function that runs `local.infer` with an agent that ends in another way."""
+
+    def run(ending):
+        (tmp_path / "agent.py").write_text(FAKE.replace("ENDING", ending), encoding="utf-8")
+        monkeypatch.setattr(local, "files", lambda package: tmp_path)
+        return local.infer(tmp_path / "model.tflite", INPUTS)
+
+    return run
+
+
+def test_a_complete_answer_is_returned_with_its_engine(with_agent):
+    result = with_agent("say(**end)")
+    assert (result.outputs == INPUTS * 2).all()
+    assert (result.engine, result.engine_version) == ("fake", "1.2")
+
+
+def test_what_an_engine_prints_between_the_lines_is_no_line(with_agent):
+    result = with_agent('print("INFO: delegate"); print("[1]"); say(**end); print("bye")')
+    assert result.engine == "fake"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        "",
+        'print(json.dumps(end)[:-3], end="")',
+        'say(**{**end, "nonce": "of another run"})',
+        'say(**{**end, "count": 2})',
+        'say(**end); say(event="start")',
+    ],
+)
+def test_an_answer_without_its_last_line_is_no_answer(with_agent, ending):
+    with pytest.raises(LinkLost, match=r"model\.tflite: the agent ended without its last line; run it again"):
+        with_agent(ending)
+
+
+@pytest.mark.parametrize(
+    "damage", ["os.remove(path)", "open(path, 'wb').close()", "os.truncate(path, 100)", "os.truncate(path, 130)"]
+)
+def test_answers_that_cannot_be_read_are_a_lost_link(with_agent, damage):
+    with pytest.raises(LinkLost, match="answers cannot be read"):
+        with_agent(f'path = options["--outputs"]; {damage}; say(**end)')
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_a_crash_of_the_engine_is_named_by_its_signal(with_agent, number):
+    with pytest.raises(CommandFailed, match=rf"model\.tflite: the engine ended with killed by {number.name}") as caught:
+        with_agent(f"os.kill(os.getpid(), {int(number)})")
+    assert caught.value.return_code == -number
+
+
+def test_an_exception_in_the_agent_is_said_in_its_own_words(with_agent):
+    with pytest.raises(CommandFailed, match=r"exit status 1 .RuntimeError: no such op: FLEX.") as caught:
+        with_agent('raise RuntimeError("no such op: FLEX")')
+    assert "Traceback" in caught.value.output
+
+
+def test_a_missing_engine_says_what_to_install(with_agent):
+    with pytest.raises(ToolMissing, match=r"pip install 'mnet-deploy\[litert\]'"):
+        with_agent("sys.path = []; import tflite_runtime")
+
+
+def test_an_agent_that_hangs_is_stopped(with_agent, monkeypatch):
+    monkeypatch.setattr(local, "START_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(local, "TIMEOUT_PER_INPUT_S", 0.0)
+    with pytest.raises(CommandTimeout, match="did not end within 1 s"):
+        with_agent("signal.pause()")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a model", b"\x1c\x00\x00\x00TFL3" + bytes(200)])
+def test_garbage_is_one_line(tmp_path, content):
+    path = tmp_path / "garbage.tflite"
+    path.write_bytes(content)
+    with pytest.raises(CommandFailed, match=r"garbage\.tflite: the engine ended with") as caught:
+        local.infer(path, INPUTS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_model_is_one_line(tmp_path):
+    with pytest.raises(CommandFailed, match=r"missing\.tflite: the engine ended with"):
+        local.infer(tmp_path / "missing.tflite", INPUTS)
+
+
+AGENT = Path(agent.__file__)
+
+
+def test_the_agent_is_python_3_9():
+    tree = ast.parse(AGENT.read_text(encoding="utf-8"), feature_version=(3, 9))
+    matches = [node for node in ast.walk(tree) if isinstance(node, ast.Match)]
+    assert matches == []
+
+
+def test_the_agent_needs_the_standard_library_numpy_and_an_engine_only():
+    tree = ast.parse(AGENT.read_text(encoding="utf-8"))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    roots = {name.partition(".")[0] for name in imported}
+    assert roots - set(sys.stdlib_module_names) == {"numpy", *ENGINES}
+
+
+def test_the_agent_says_start_and_end_on_json_lines(colour_export, colour_inputs, tmp_path):
+    given, answered = tmp_path / "in.npy", tmp_path / "out.npy"
+    np.save(given, colour_inputs)
+    model = colour_export / "mobilenet_v1_0.25_32_int8.tflite"
+    options = ["--model", model, "--inputs", given, "--outputs", answered, "--nonce", "n0"]
+    done = subprocess.run([sys.executable, "-I", AGENT, "infer", *options], capture_output=True, text=True, check=True)
+    first, last = map(json.loads, done.stdout.splitlines())
+    assert first["event"] == "start"
+    assert first["engine"] in {"ai-edge-litert", "tflite-runtime"}
+    assert last == {"event": "end", "nonce": "n0", "count": len(colour_inputs)}
+    assert np.load(answered).argmax(axis=1).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_local_numbers_are_those_of_the_agent_whatever_the_threads(colour_export, colour_inputs):
+    model = colour_export / "mobilenet_v1_0.25_32_int8.tflite"
+    one, two = (local.infer(model, colour_inputs, threads=threads).outputs for threads in (1, 2))
+    assert one.dtype == np.int8
+    assert (one == two).all()
+
+
+def test_inputs_of_another_shape_or_type_are_one_line(colour_export, colour_inputs):
+    model = colour_export / "mobilenet_v1_0.25_32_int8.tflite"
+    for wrong in (colour_inputs.astype(np.float32), colour_inputs[:, :16]):
+        with pytest.raises(CommandFailed, match=r"the engine ended with exit status 1 .ValueError: Cannot set tensor"):
+            local.infer(model, wrong)
