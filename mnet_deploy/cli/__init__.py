@@ -75,13 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"{error.name} is not installed here; pip install 'mnet-deploy[{extra}]'", EXIT_TOOL_MISSING)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", EXIT_INTERRUPTED)
+        return _fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not an error
         return EXIT_DONE
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _fail(f"{error.filename or 'the output'}: {error.strerror}", EXIT_USAGE)
+        return _fail(f"{error.filename or 'the output'}: {error.strerror or error}", EXIT_USAGE)
 
 
 def _fail(message: str, status: int) -> int:
