@@ -24,7 +24,7 @@ def estimate_graph(graph: OpGraph, *, title: str) -> CostEstimate:
     several ops read is counted with the first.
     """
     shapes = graph_shapes(graph)
-    running = [op for op in graph.ops if not all(name in shapes.stored for name in op.outputs)]
+    running = [op for op in graph.ops if not op.outputs or any(name not in shapes.stored for name in op.outputs)]
     counted: set[str] = set()
     layers = tuple(_layer(graph, shapes, op, counted) for op in running)
     folded = _with_folded_batch_norms(shapes, running, layers)
@@ -74,8 +74,8 @@ def _kind_and_macs(
     if counter is None:
         return op.op_type, 0 if has_no_macs(graph.format, op.op_type) else None
     kernels = tuple(_kernel_shape(graph, shapes, op, index) for index in counter.kernels)
-    known = tuple(kernel for kernel in kernels if kernel is not None)
-    if len(known) != len(kernels):
+    known = tuple(kernel for kernel in kernels if kernel is not None and len(kernel) >= counter.kernel_rank)
+    if len(known) != len(kernels) or not op.outputs:
         return op.op_type, None
     left = graph.tensors.get(op.inputs[0])
     view = OpView(

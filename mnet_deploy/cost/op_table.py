@@ -31,9 +31,12 @@ class OpView:
     channels_first: bool
     attributes: dict[str, Any]
 
-    def pixels(self, shape: Shape) -> int:
+    def pixels(self, shape: Shape | None) -> int | None:
         """Return the positions of an image, or of all images if one image has become several on the way."""
-        channels_at = len(shape) - (len(self.kernels[0]) - 2) - 1 if self.channels_first else len(shape) - 1
+        spatial_rank = len(self.kernels[0]) - 2
+        if shape is None or len(shape) <= spatial_rank:
+            return None
+        channels_at = len(shape) - spatial_rank - 1 if self.channels_first else len(shape) - 1
         return prod(shape[:channels_at]) * prod(shape[channels_at + 1 :])
 
 
@@ -47,6 +50,7 @@ class Counter:
         data: position of the activations among the op's inputs.
         kernels: positions of the weights; in a product of two matrices either operand may be one.
         bias: position of the bias.
+        kernel_rank: the fewest dimensions that such a weight has; with fewer, the file is damaged.
     """
 
     kind: Callable[[OpView], str]
@@ -54,6 +58,7 @@ class Counter:
     data: int = 0
     kernels: tuple[int, ...] = (1,)
     bias: int | None = 2
+    kernel_rank: int = 3
 
 
 def counter_of(graph_format: str, op_type: str) -> Counter | None:
@@ -63,12 +68,14 @@ def counter_of(graph_format: str, op_type: str) -> Counter | None:
 
 def _per_output_pixel(view: OpView) -> int | None:
     """Return the kernel's elements times the positions written; grouped and dilated convolutions included."""
-    return None if view.out is None else sum(map(prod, view.kernels)) * view.pixels(view.out)
+    pixels = view.pixels(view.out)
+    return None if pixels is None else sum(map(prod, view.kernels)) * pixels
 
 
 def _per_input_pixel(view: OpView) -> int | None:
     """Return the kernel's elements times the positions read: a transposed convolution spreads each over the output."""
-    return None if view.data is None else prod(view.kernels[0]) * view.pixels(view.data)
+    pixels = view.pixels(view.data)
+    return None if pixels is None else prod(view.kernels[0]) * pixels
 
 
 def _per_row(view: OpView) -> int | None:
@@ -78,9 +85,10 @@ def _per_row(view: OpView) -> int | None:
 
 def _matrix_product(view: OpView) -> int | None:
     """Return the elements written times the length of the sums behind each."""
-    if view.out is None or not view.left:
+    axis = 2 if view.attributes.get("adj_x") else 1
+    if view.out is None or view.left is None or len(view.left) < axis:
         return None
-    length = view.left[-2 if view.attributes.get("adj_x") else -1]
+    length = view.left[-axis]
     return None if length is None else prod(view.out) * length
 
 
@@ -96,7 +104,7 @@ def _convolution_kind(groups: Callable[[OpView], int], spatial: Callable[[Shape]
 
 
 def _channels(view: OpView) -> int | None:
-    if not view.data:
+    if not view.data or len(view.data) < len(view.kernels[0]) - 1:
         return None
     return view.data[-(len(view.kernels[0]) - 1)] if view.channels_first else view.data[-1]
 
@@ -128,8 +136,8 @@ _COUNTERS = {
             Counter(kind=_named("convolution"), macs=_per_output_pixel): ("CONV_3D",),
             Counter(kind=_named("depthwise"), macs=_per_output_pixel): ("DEPTHWISE_CONV_2D",),
             Counter(kind=_TRANSPOSED, macs=_per_input_pixel, data=2, bias=3): ("TRANSPOSE_CONV", "CONV_3D_TRANSPOSE"),
-            Counter(kind=_DENSE, macs=_per_row): ("FULLY_CONNECTED",),
-            Counter(kind=_PRODUCT, macs=_matrix_product, kernels=(0, 1), bias=None): ("BATCH_MATMUL",),
+            Counter(kind=_DENSE, kernel_rank=2, macs=_per_row): ("FULLY_CONNECTED",),
+            Counter(kind=_PRODUCT, kernel_rank=1, macs=_matrix_product, kernels=(0, 1), bias=None): ("BATCH_MATMUL",),
         },
     ),
     **_table(
@@ -139,10 +147,13 @@ _COUNTERS = {
             Counter(kind=_ONNX_CONVOLUTION, macs=_per_output_pixel, bias=None): ("ConvInteger",),
             Counter(kind=_ONNX_CONVOLUTION, macs=_per_output_pixel, kernels=(3,), bias=8): ("QLinearConv",),
             Counter(kind=_TRANSPOSED, macs=_per_input_pixel): ("ConvTranspose",),
-            Counter(kind=_DENSE, macs=_per_row): ("Gemm",),
-            Counter(kind=_DENSE, macs=_per_row, kernels=(3,), bias=6): ("com.microsoft::QGemm",),
-            Counter(kind=_PRODUCT, macs=_matrix_product, kernels=(0, 1), bias=None): ("MatMul", "MatMulInteger"),
-            Counter(kind=_PRODUCT, macs=_matrix_product, kernels=(0, 3), bias=None): ("QLinearMatMul",),
+            Counter(kind=_DENSE, kernel_rank=2, macs=_per_row): ("Gemm",),
+            Counter(kind=_DENSE, kernel_rank=2, macs=_per_row, kernels=(3,), bias=6): ("com.microsoft::QGemm",),
+            Counter(kind=_PRODUCT, kernel_rank=1, macs=_matrix_product, kernels=(0, 1), bias=None): (
+                "MatMul",
+                "MatMulInteger",
+            ),
+            Counter(kind=_PRODUCT, kernel_rank=1, macs=_matrix_product, kernels=(0, 3), bias=None): ("QLinearMatMul",),
         },
     ),
     **_table(
@@ -159,8 +170,8 @@ _COUNTERS = {
                 "Conv2DTranspose",
                 "Conv3DTranspose",
             ),
-            Counter(kind=_DENSE, macs=_per_row): ("Dense",),
-            Counter(kind=_PRODUCT, macs=_matrix_product, kernels=(0, 1), bias=None): ("Matmul",),
+            Counter(kind=_DENSE, kernel_rank=2, macs=_per_row): ("Dense",),
+            Counter(kind=_PRODUCT, kernel_rank=1, macs=_matrix_product, kernels=(0, 1), bias=None): ("Matmul",),
         },
     ),
 }

@@ -4,12 +4,12 @@ Started as `python -m mnet_deploy.graph_readers.child FORMAT PATH`. The object h
 `missing` with `how_to_install`. Only the library of the one format is imported.
 """
 
+import contextlib
 import importlib
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from mnet_deploy.errors import MnetError, ToolMissing
 from mnet_deploy.graph_readers.graph import OpGraph
@@ -23,26 +23,31 @@ _EXTRAS = {"tflite": "litert", "onnx": "onnx", "keras": "export"}
 
 
 def main(arguments: list[str]) -> int:
-    """Parse the file and print the answer."""
+    """Parse the file and print the answer; what a library prints goes to stderr."""
     graph_format, path = arguments
-    answer = _answer(graph_format, Path(path))
-    json.dump(answer, sys.stdout)
+    with contextlib.redirect_stdout(sys.stderr):
+        answer = _answer(graph_format, Path(path))
+    sys.stdout.write(answer)
     return 0
 
 
-def _answer(graph_format: str, path: Path) -> dict[str, Any]:
+def _answer(graph_format: str, path: Path) -> str:
     try:
-        return {"graph": asdict(_read(graph_format, path))}
+        return json.dumps({"graph": asdict(_read(graph_format, path))})
     except ToolMissing as error:
-        return {"missing": error.tool, "how_to_install": error.how_to_install}
-    except MnetError as error:
-        return {"error": str(error)}
-    except MemoryError:
-        return {"error": "it asks for more memory than a graph needs"}
-    except RecursionError:
-        return {"error": "it is nested too deeply"}
+        return json.dumps({"missing": error.tool, "how_to_install": error.how_to_install})
     except Exception as error:  # noqa: BLE001 - damaged bytes make a parser raise anything; the process ends here
-        return {"error": f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"}
+        return json.dumps({"error": _in_words(error)})
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MnetError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than a graph needs"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _read(graph_format: str, path: Path) -> OpGraph:

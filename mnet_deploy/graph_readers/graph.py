@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from mnet_deploy.errors import SpecError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:
@@ -66,8 +68,12 @@ class OpGraph:
 
 
 def graph_from_json(data: dict[str, Any]) -> OpGraph:
-    """Rebuild a graph from `json.loads(json.dumps(dataclasses.asdict(graph)))`, where tuples have become lists."""
-    return OpGraph(
+    """Rebuild a graph from `json.loads(json.dumps(dataclasses.asdict(graph)))`, where tuples have become lists.
+
+    Raises:
+        SpecError: it names tensors that it does not describe.
+    """
+    graph = OpGraph(
         format=data["format"],
         inputs=tuple(data["inputs"]),
         outputs=tuple(data["outputs"]),
@@ -75,6 +81,10 @@ def graph_from_json(data: dict[str, Any]) -> OpGraph:
         ops=tuple(_op_from_json(op) for op in data["ops"]),
         metadata=data["metadata"],
     )
+    needed = {*graph.inputs, *graph.outputs, *(name for op in graph.ops for name in op.outputs)}
+    if unknown := needed - graph.tensors.keys():
+        raise SpecError(f"its graph names a tensor that it does not describe: {min(unknown)!r}")
+    return graph
 
 
 def _tensor_from_json(data: dict[str, Any]) -> Tensor:

@@ -97,12 +97,19 @@ def _graph_of(path: Path, graph_format: GraphFormat, result: ChildResult) -> OpG
     if "missing" in answer:
         raise ToolMissing(answer["missing"], answer["how_to_install"])
     if "error" in answer:
-        raise SpecError(f"{path}: expected a {graph_format} file; received one that cannot be read: {answer['error']}")
+        raise _unreadable(path, graph_format, answer["error"])
     if result.return_code != 0 or "graph" not in answer:
         raise SpecError(
             f"{path}: the {graph_format} reader ended with {result.ending} while parsing; the file is probably damaged"
         )
-    return graph_from_json(answer["graph"])
+    try:
+        return graph_from_json(answer["graph"])
+    except SpecError as error:
+        raise _unreadable(path, graph_format, str(error)) from None
+
+
+def _unreadable(path: Path, graph_format: GraphFormat, reason: str) -> SpecError:
+    return SpecError(f"{path}: expected a {graph_format} file; received one that cannot be read: {reason}")
 
 
 def _answer(result: ChildResult) -> dict[str, Any]:

@@ -49,8 +49,8 @@ def _graph(model: schema.Model) -> OpGraph:
     tensors = [_tensor(model, subgraph.Tensors(index), name) for index, name in enumerate(names)]
     return OpGraph(
         format="tflite",
-        inputs=tuple(names[index] for index in _vector(subgraph, "Inputs")),
-        outputs=tuple(names[index] for index in _vector(subgraph, "Outputs")),
+        inputs=tuple(names[index] for index in _vector(subgraph, "Inputs") if index >= 0),
+        outputs=tuple(names[index] for index in _vector(subgraph, "Outputs") if index >= 0),
         tensors={tensor.name: tensor for tensor in tensors},
         ops=tuple(_op(model, subgraph.Operators(index), names) for index in range(subgraph.OperatorsLength())),
         metadata=_metadata(model),

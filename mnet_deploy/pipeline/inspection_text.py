@@ -1,5 +1,6 @@
 """An inspection as text for a terminal."""
 
+import re
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
@@ -12,6 +13,8 @@ from mnet_deploy.units import format_bytes
 WIDTH = 100
 _MAX_NAMES = 3
 _MAX_NAME_LENGTH = 40
+_DIGEST = re.compile("[0-9a-f]{64}")
+_DIGEST_SHOWN = 12
 
 
 def inspection_text(found: Inspection) -> str:
@@ -118,6 +121,8 @@ def _value(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
         return " ".join(map(_value, value))
+    if isinstance(value, str) and _DIGEST.fullmatch(value):
+        return f"{value[:_DIGEST_SHOWN]}..."
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -212,6 +212,21 @@ def test_unknown_onnx_ops_are_named(op_type):
     assert (cost.uncounted, cost.layers[0].macs) == (("it",), None)
 
 
+@pytest.mark.parametrize("kernel", [(), (4,), (4, 4), (4, 1, 1, 4)])
+def test_a_damaged_convolution_is_uncounted(kernel):
+    shapes = {"x": (1, 2, 2, 4), "k": kernel, "y": (1, 4)}  # too few dimensions in the kernel or in the result
+    tensors = {name: Tensor(name=name, shape=s, dtype="float32", constant=name == "k") for name, s in shapes.items()}
+    op = Op(name="conv", op_type="CONV_2D", inputs=("x", "k"), outputs=("y",))
+    graph = OpGraph(format="tflite", inputs=("x",), outputs=("y",), tensors=tensors, ops=(op,))
+    assert estimate_graph(graph, title="damaged").uncounted == ("conv",)
+
+
+def test_an_op_that_writes_nothing_is_named():
+    op = Op(name="ASSIGN_VARIABLE", op_type="ASSIGN_VARIABLE", inputs=(), outputs=())
+    graph = OpGraph(format="tflite", inputs=(), outputs=(), tensors={}, ops=(op,))
+    assert estimate_graph(graph, title="state").uncounted == ("ASSIGN_VARIABLE",)
+
+
 def test_a_product_of_two_activations_counts_and_owns_nothing():
     shapes = {"a": (2, 5, 6), "b": (2, 6, 7), "y": (2, 5, 7)}  # two heads, no batch in front
     tensors = {name: Tensor(name=name, shape=(1, *shape), dtype="float32") for name, shape in shapes.items()}
