@@ -109,7 +109,10 @@ def _graph_of(path: Path, graph_format: GraphFormat, result: ChildResult) -> OpG
 
 
 def _unreadable(path: Path, graph_format: GraphFormat, reason: str) -> SpecError:
-    return SpecError(f"{path}: expected a {graph_format} file; received one that cannot be read: {reason}")
+    # Whatever has no mark of another format was tried as ONNX.
+    guessed = graph_format is GraphFormat.ONNX and path.suffix != ".onnx"
+    expected = "a .tflite, .onnx or .keras" if guessed else f"a whole .{graph_format}"
+    return SpecError(f"{path}: expected {expected} file; received one that cannot be read: {reason}")
 
 
 def _answer(result: ChildResult) -> dict[str, Any]:
