@@ -113,7 +113,14 @@ def _is_stored(model: schema.Model, tensor: schema.Tensor) -> bool:
     if tensor.Buffer() == 0:
         return False  # buffer 0 is empty by the format's definition
     buffer = model.Buffers(tensor.Buffer())
-    return buffer is not None and (buffer.DataLength() > 0 or buffer.Offset() > 1)  # >1: kept behind the flatbuffer
+    if buffer is None:
+        return False
+    if buffer.Offset() > 1:  # kept behind the flatbuffer, as in files of more than 2 GB
+        if buffer.Offset() + buffer.Size() > len(buffer._tab.Bytes):
+            raise SpecError("it ends before its weights do")
+        return True
+    buffer.DataAsNumpy()  # raises if the file ends before the data does; copies nothing
+    return bool(buffer.DataLength() > 0)
 
 
 def _op(model: schema.Model, op: schema.Operator, names: list[str]) -> Op:

@@ -295,6 +295,16 @@ def test_a_missing_library_is_named_with_its_extra(suffix, package, extra, tiny_
         read_graph(path)
 
 
+@pytest.mark.parametrize("name", ["mixed_int8.tflite", "mixed.keras", "batch_norm"])
+@pytest.mark.parametrize("lost_bytes", [1000, 100, 20])
+def test_a_file_without_its_end_is_refused(name, lost_bytes, files, onnx_files, tmp_path):
+    whole = {**files, **onnx_files}[name]
+    path = tmp_path / f"cut{whole.suffix}"
+    path.write_bytes(whole.read_bytes()[:-lost_bytes])
+    with pytest.raises(SpecError, match="cannot be read"):
+        read_graph(path)
+
+
 def write_zip(path, **members):
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in members.items():
