@@ -9,8 +9,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,29 @@ import h5py
 import numpy as np
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.models.keras_config import flat_layers
 from mnet_deploy.models.weights import FloatArray
 
-_KERAS3_ROOTS = ("layers", "_layer_checkpoint_dependencies")  # beside them lie optimizer state and metrics
+# Beside the layers of a Keras 3 file lie these, with variables of their own.
+_NO_LAYERS = ("optimizer", "loss_tracker", "compile_metrics", "metrics", "_")
+_LAYERS_OF_TF_KERAS = "_layer_checkpoint_dependencies"
+# What the readers of damaged or foreign files raise, their own errors and those of the code between them.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    OverflowError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,13 +50,15 @@ class StoredLayer:
 
     Attributes:
         name: the layer's name; the file's own group name where it does not keep it.
-        path: where in the file; contains the layer's class in Keras 3 files.
+        path: where in the file; contains the layer's class in Keras 3 files, names of its arrays in older ones.
         arrays: in Keras' order.
+        class_name: Keras' class where the file has a configuration that says it, else None.
     """
 
     name: str
     path: str
     arrays: tuple[FloatArray, ...]
+    class_name: str | None = None
 
     @property
     def is_batch_norm(self) -> bool:
@@ -43,7 +66,17 @@ class StoredLayer:
 
     @property
     def is_depthwise(self) -> bool:
-        return self.arrays[0].ndim == 4 and bool(re.search(r"depthwise|(^|_)dw(_|$)", f"{self.path}/{self.name}"))
+        if self.arrays[0].ndim != 4:
+            return False
+        if self.class_name is not None:
+            return self.class_name == "DepthwiseConv2D"
+        words = f"{self.path}/{self.name}"
+        if re.search(r"depthwise|(^|[_/])dw(_|/|$)", words):
+            return True
+        if re.search(r"(^|/)conv", words):
+            return False
+        height, _, channels, multiplier = self.arrays[0].shape
+        return bool(height > 1 and channels > 1 and multiplier == 1)  # nothing but the shape is left to tell by
 
     @property
     def is_convolution(self) -> bool:
@@ -80,12 +113,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing there"
         raise SpecError(f"{path}: expected a .keras, .weights.h5 or .h5 checkpoint. Received: {what}")
-    content = path.read_bytes()
-    if not content:
-        raise SpecError(f"{path}: expected a checkpoint. Received: an empty file. Copy it again")
     try:
+        content = path.read_bytes()
+        if not content:
+            raise SpecError(f"{path}: expected a checkpoint. Received: an empty file. Copy it again")
         layers, config = _read(content)
-    except (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile, json.JSONDecodeError) as error:
+    except SpecError:
+        raise
+    except _DAMAGE as error:
         raise SpecError(
             f"{path}: expected a .keras, .weights.h5 or .h5 checkpoint. Received: a damaged or foreign file "
             f"({str(error) or type(error).__name__}). Copy it again or save it anew from Keras"
@@ -101,26 +136,35 @@ def _read(content: bytes) -> tuple[tuple[StoredLayer, ...], dict[str, Any] | Non
             config = json.loads(archive.read("config.json"))
             weights = archive.read("model.weights.h5")
         with h5py.File(io.BytesIO(weights), "r") as file:
-            return tuple(_keras3_layers(file)), config
+            return tuple(_with_classes(_keras3_layers(file), config)), config
     with h5py.File(io.BytesIO(content), "r") as file:
-        if any(root in file for root in _KERAS3_ROOTS):
+        group = file.get("model_weights", file)
+        if "layer_names" not in group.attrs:
             return tuple(_keras3_layers(file)), None
         config_text = file.attrs.get("model_config")
         config = json.loads(config_text) if config_text is not None else None
-        return tuple(_legacy_layers(file.get("model_weights", file))), config
+        return tuple(_with_classes(_legacy_layers(group), config)), config
+
+
+def _with_classes(layers: Iterable[StoredLayer], config: dict[str, Any] | None) -> Iterator[StoredLayer]:
+    classes = {layer.get("name"): kind for kind, layer in flat_layers(config or {})}
+    return (replace(layer, class_name=classes.get(layer.name)) for layer in layers)
 
 
 def _keras3_layers(file: h5py.File) -> Iterator[StoredLayer]:
-    """Yield the layers of a Keras 3 file: `layers/conv2d_1/vars/0`, numbered within each class as they were made."""
+    """Yield the layers of a Keras 3 file: `layers/conv2d_1/vars/0`, numbered within each class as they were made.
+
+    Nested models come first: the body of a classifier that was built around it.
+    """
     groups: list[tuple[str, h5py.Group]] = []
 
     def collect(path: str, item: h5py.Group | h5py.Dataset) -> None:
         is_vars = path.endswith("/vars") and isinstance(item, h5py.Group) and len(item)
-        if is_vars and path.startswith(_KERAS3_ROOTS):
+        if is_vars and (path.startswith(_LAYERS_OF_TF_KERAS) or not path.startswith(_NO_LAYERS)):
             groups.append((path.removesuffix("/vars"), item))
 
     file.visititems(collect)
-    for path, group in sorted(groups, key=lambda entry: _natural(entry[0])):
+    for path, group in sorted(groups, key=lambda entry: (-entry[0].count("/"), _natural(entry[0]))):
         arrays = tuple(_array(group[key]) for key in sorted(group, key=_natural))
         name = _text(group.attrs["name"]) if "name" in group.attrs else path.rsplit("/", 1)[-1]
         yield StoredLayer(name=name, path=path, arrays=arrays)
@@ -130,12 +174,12 @@ def _legacy_layers(group: h5py.Group) -> Iterator[StoredLayer]:
     """Yield the layers of an HDF5 file with `layer_names`; a nested model is one group that holds several."""
     for layer_name in group.attrs["layer_names"]:
         layer = group[_text(layer_name)]
-        by_owner: dict[str, list[FloatArray]] = {}
-        for weight_name in layer.attrs["weight_names"]:
-            owner = _text(weight_name).rsplit("/", 1)[0]
-            by_owner.setdefault(owner, []).append(_array(layer[_text(weight_name)]))
-        for owner, arrays in by_owner.items():
-            yield StoredLayer(name=owner.rsplit("/", 1)[-1], path=_text(layer_name), arrays=tuple(arrays))
+        by_owner: dict[str, list[str]] = {}
+        for weight_name in map(_text, layer.attrs["weight_names"]):
+            by_owner.setdefault(weight_name.rpartition("/")[0], []).append(weight_name)
+        for owner, names in by_owner.items():
+            arrays = tuple(_array(layer[name]) for name in names)
+            yield StoredLayer(name=owner.rpartition("/")[2], path=names[0], arrays=arrays)
 
 
 def _array(dataset: h5py.Dataset) -> FloatArray:

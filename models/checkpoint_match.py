@@ -8,7 +8,7 @@ import numpy as np
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.checkpoint_files import Checkpoint, StoredLayer
-from mnet_deploy.models.keras_config import read_config
+from mnet_deploy.models.keras_config import ConfigFacts, read_config
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, expected_shapes
 from mnet_deploy.spec import Family, LayerKind, LayerSpec, ModelSpec
 from mnet_deploy.spec.families import STEM_WIDTH
@@ -29,29 +29,26 @@ def infer_spec(checkpoint: Checkpoint, overrides: dict[str, Any]) -> ModelSpec:
         SpecError: the checkpoint is of no family, or says something else than `overrides`.
     """
     found = _spec_of_shapes(checkpoint)
-    config = read_config(checkpoint.config, found) if checkpoint.config is not None else {}
-    known: dict[str, Any] = {
-        "family": found.family,
-        "alpha": found.alpha,
-        "channels_in": found.channels_in,
-        "growth": found.growth,
-        **{key: config[key] for key in ("resolution_px", "padding") if key in config},
-    }
-    fields = {"classes": found.classes, **known}
+    asked_px = overrides.get("resolution_px", found.resolution_px)
+    facts = facts_of(checkpoint, found.with_changes(resolution_px=asked_px))
+    head, problem = _head(checkpoint, found, facts)
+    if problem and "classes" not in overrides:
+        raise SpecError(
+            f"{checkpoint.path}: its classifier cannot be kept: {problem}. Give --classes N for a new one, or --no-top"
+        )
+    known: dict[str, Any] = {"family": found.family, "alpha": found.alpha, "channels_in": found.channels_in}
+    known |= {"growth": found.growth, "resolution_px": facts.resolution_px, "padding": facts.padding}
+    known = {key: value for key, value in known.items() if value is not None}
+    spec = ModelSpec(**{"classes": None if head is None else head.arrays[0].shape[-1], **known})
     for key, value in overrides.items():
-        if key in known and known[key] != value and not (key == "alpha" and _same_widths(found, value)):
+        changed = spec.with_changes(**{key: value})
+        if key in known and known[key] != value and changed.layers() != spec.layers():
             raise SpecError(
                 f"{key}={value} was asked for, but {checkpoint.path} has {key}={known[key]}. Leave the option out, or "
                 "give another checkpoint"
             )
-        fields[key] = value
-    return ModelSpec(**fields)
-
-
-def _same_widths(found: ModelSpec, alpha: float) -> bool:
-    """Whether another alpha gives the same integer widths: then the asked one is as true as the inferred one."""
-    shapes = [layer.kernel_shape for layer in found.with_changes(alpha=alpha).layers()]
-    return shapes == [layer.kernel_shape for layer in found.layers()]
+        spec = changed
+    return spec
 
 
 def match_weights(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[dict[str, LayerWeights], bool]:
@@ -60,21 +57,34 @@ def match_weights(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[dict[str, La
     Layers are found by name where the file keeps names, by their order within each class otherwise. A head of
     another size, or none, leaves the classifier out.
     """
-    epsilon = (read_config(checkpoint.config, spec) if checkpoint.config is not None else {}).get("epsilon")
-    body = [layer for layer in spec.layers() if layer.kind.has_weights and layer.kind is not LayerKind.CLASSIFIER]
+    facts = facts_of(checkpoint, spec)
+    body = _body(spec)
     kernels = _stored_kernels(checkpoint, body)
     norms = [layer for layer in checkpoint.layers if layer.is_batch_norm]
     by_name = {layer.name: layer for layer in norms}
     weights = {}
     for index, layer in enumerate(body):
-        stored = by_name.get(f"{layer.name}_bn") or _norm_at(checkpoint, norms, body, index)
-        weights[layer.name] = _layer_weights(layer, kernels[layer.name], stored, epsilon=epsilon)
-    head, classifier = _head(checkpoint, len(body)), spec.layers()[-2]
+        norm = by_name.get(f"{layer.name}_bn") or _norm_at(checkpoint, norms, body, index)
+        weights[layer.name] = _layer_weights(kernels[layer.name], norm, epsilon=_epsilon(facts, norm))
+    head, _ = _head(checkpoint, spec, facts)
     if spec.classes is None or head is None or head.arrays[0].shape[-1] != spec.classes:
         return weights, False
+    classifier = spec.layers()[-2]
     bias = head.arrays[1] if len(head.arrays) > 1 else np.zeros(spec.classes, np.float32)
     kernel = head.arrays[0].reshape(expected_shapes(classifier)["kernel"])
     return weights | {classifier.name: LayerWeights(kernel=kernel, bias=bias)}, True
+
+
+def facts_of(checkpoint: Checkpoint, spec: ModelSpec) -> ConfigFacts:
+    """Return what the configuration in a file says; raises a `SpecError` that names the file."""
+    try:
+        return read_config(checkpoint.config, spec)
+    except SpecError as error:
+        raise SpecError(f"{checkpoint.path}: {error}") from error
+
+
+def _body(spec: ModelSpec) -> list[LayerSpec]:
+    return [layer for layer in spec.layers() if layer.kind.has_weights and layer.kind is not LayerKind.CLASSIFIER]
 
 
 def _norm_at(checkpoint: Checkpoint, norms: list[StoredLayer], body: list[LayerSpec], index: int) -> StoredLayer:
@@ -86,10 +96,18 @@ def _norm_at(checkpoint: Checkpoint, norms: list[StoredLayer], body: list[LayerS
     return norms[index]
 
 
-def _layer_weights(layer: LayerSpec, kernel: StoredLayer, norm: StoredLayer, *, epsilon: float | None) -> LayerWeights:
+def _epsilon(facts: ConfigFacts, norm: StoredLayer) -> float:
+    values = set(facts.epsilons.values())
+    if len(values) > 1 and norm.name not in facts.epsilons:
+        raise SpecError(f"the epsilon of {norm.name} is one of {sorted(values)}: the file does not say which")
+    return facts.epsilons.get(norm.name, next(iter(values), BATCH_NORM_EPSILON))
+
+
+def _layer_weights(kernel: StoredLayer, norm: StoredLayer, *, epsilon: float) -> LayerWeights:
     gamma, beta, mean, variance = norm.arrays
-    if epsilon is not None:
-        variance = variance + np.float32(epsilon - BATCH_NORM_EPSILON)
+    if len(kernel.arrays) > 1:  # a bias before a batch normalisation only shifts the mean
+        mean = mean - kernel.arrays[1]
+    variance = variance + np.float32(epsilon - BATCH_NORM_EPSILON)
     return LayerWeights(kernel=kernel.arrays[0], gamma=gamma, beta=beta, mean=mean, variance=variance)
 
 
@@ -102,26 +120,35 @@ def _stored_kernels(checkpoint: Checkpoint, body: list[LayerSpec]) -> dict[str, 
     return {layer.name: next(depthwise if layer.kind is LayerKind.DEPTHWISE else others) for layer in body}
 
 
-def _head(checkpoint: Checkpoint, body_length: int) -> StoredLayer | None:
-    depthwise_count = sum(layer.is_depthwise for layer in checkpoint.layers)
+def _head(checkpoint: Checkpoint, spec: ModelSpec, facts: ConfigFacts) -> tuple[StoredLayer | None, str]:
+    """Return the classifier if it is one of the family's, and why it is not where there is another one."""
+    body = _body(spec)
+    depthwise_count = sum(layer.kind is LayerKind.DEPTHWISE for layer in body)
     dense = [layer for layer in checkpoint.layers if layer.is_dense]
-    beyond_body = [layer for layer in checkpoint.layers if layer.is_convolution][body_length - depthwise_count :]
-    named = [layer for layer in checkpoint.layers if layer.name == "conv_preds"]
-    return next(iter(named or beyond_body or dense), None)
+    beyond_body = [layer for layer in checkpoint.layers if layer.is_convolution][len(body) - depthwise_count :]
+    heads = [*beyond_body, *dense]
+    if not heads:
+        return None, ""
+    if len(heads) > 1:
+        return None, f"it has {len(heads)} layers with weights ({', '.join(layer.name for layer in heads)})"
+    kernel = heads[0].arrays[0]
+    features = spec.layers()[-1 if spec.classes is None else -4].out_shape_hwc[2]
+    if kernel.size != features * kernel.shape[-1]:
+        return None, f"its kernel of shape {kernel.shape} does not read {features} pooled features"
+    return (None, facts.head_problem) if facts.head_problem else (heads[0], "")
 
 
 def _spec_of_shapes(checkpoint: Checkpoint) -> ModelSpec:
+    """Return the spec, without a head, that the shapes of the kernels belong to."""
     convolutions = [layer.arrays[0].shape for layer in checkpoint.layers if layer.is_convolution]
     depthwise = [layer.arrays[0].shape for layer in checkpoint.layers if layer.is_depthwise]
     if convolutions:
         for candidate in _candidates(convolutions, depthwise_count=len(depthwise)):
-            body = [expected_shapes(layer)["kernel"] for layer in candidate.layers() if layer.kind.has_weights]
-            is_depthwise = [layer.kind is LayerKind.DEPTHWISE for layer in candidate.layers() if layer.kind.has_weights]
-            expected = [shape for shape, dw in zip(body, is_depthwise, strict=True) if not dw]
-            expected_dw = [shape for shape, dw in zip(body, is_depthwise, strict=True) if dw]
+            body = _body(candidate)
+            expected = [expected_shapes(each)["kernel"] for each in body if each.kind is not LayerKind.DEPTHWISE]
+            expected_dw = [expected_shapes(each)["kernel"] for each in body if each.kind is LayerKind.DEPTHWISE]
             if depthwise == expected_dw and convolutions[: len(expected)] == expected:
-                head = _head(checkpoint, len(body))
-                return candidate.with_changes(classes=head.arrays[0].shape[-1] if head is not None else None)
+                return candidate
     raise SpecError(
         f"{checkpoint.path}: expected the weights of a {', '.join(Family)}. Received: {len(convolutions)} convolutions "
         f"and {len(depthwise)} depthwise convolutions whose shapes fit none of them"

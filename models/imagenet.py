@@ -9,6 +9,7 @@ import numpy as np
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.weights import LayerWeights
+from mnet_deploy.quiet import silenced_native_output
 from mnet_deploy.spec import Family, ModelSpec, Padding
 
 PUBLISHED_ALPHAS = (0.25, 0.5, 0.75, 1.0)
@@ -33,7 +34,7 @@ def imagenet_weights(spec: ModelSpec) -> dict[str, LayerWeights]:
     _check_published(spec)
     side_px = published_resolution(spec.resolution_px)
     try:
-        with _socket_timeout(DOWNLOAD_TIMEOUT_S):
+        with silenced_native_output(), _socket_timeout(DOWNLOAD_TIMEOUT_S):  # Keras shows its download on stdout
             model = keras.applications.MobileNet(input_shape=(side_px, side_px, 3), alpha=spec.alpha)
     except Exception as error:  # Keras raises a bare Exception when the download fails
         raise SpecError(

@@ -94,12 +94,15 @@ def _imagenet(overrides: dict[str, Any], seed: int) -> LoadedModel:
 
 def _from_file(path: Path, overrides: Mapping[str, Any], seed: int) -> LoadedModel:
     from mnet_deploy.models.checkpoint_files import read_checkpoint  # imports h5py
-    from mnet_deploy.models.checkpoint_match import infer_spec, match_weights
+    from mnet_deploy.models.checkpoint_match import facts_of, infer_spec, match_weights
 
     checkpoint = read_checkpoint(path)
     spec = infer_spec(checkpoint, dict(overrides))
     weights, kept = match_weights(checkpoint, spec)
-    return _with_head(spec, weights, kept, seed=seed, origin=path.name, path=path, sha256=checkpoint.sha256, notes=())
+    facts = facts_of(checkpoint, spec)
+    notes = (*facts.input_notes, *(facts.head_notes if kept else ()))
+    sha256 = checkpoint.sha256
+    return _with_head(spec, weights, kept, seed=seed, origin=path.name, path=path, sha256=sha256, notes=notes)
 
 
 def _with_head(
