@@ -178,10 +178,16 @@ def read_artifact(path: Path) -> Artifact:
         if not needed.is_file():
             raise SpecError(f"{path}: expected an exported file with its sidecar. Received: no {needed.name} there")
     artifact = read_sidecar(sidecar)
-    actual = hashlib.sha256(path.read_bytes()).hexdigest()
+    actual = file_sha256(path)
     if actual != artifact.sha256:
         raise SpecError(
             f"{path} was changed after its export: its sidecar has sha256 {artifact.sha256[:12]}, the file has "
             f"{actual[:12]}. Export it again"
         )
     return artifact
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

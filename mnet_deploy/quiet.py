@@ -4,7 +4,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 
@@ -17,16 +17,14 @@ def silenced_native_output() -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]
-    with Path(os.devnull).open("wb") as nowhere:
-        for stream, _ in kept:
-            os.dup2(nowhere.fileno(), stream)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+            for stream, _ in kept:
+                os.dup2(nowhere.fileno(), stream)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
         for stream, copy in kept:
             os.dup2(copy, stream)
             os.close(copy)

@@ -24,6 +24,7 @@ from mnet_deploy.models.load import LoadedModel, load_model, require_file_or_nam
 from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest, Io
 from mnet_deploy.progress import Progress
+from mnet_deploy.quiet import silenced_native_output
 from mnet_deploy.runners import local
 from mnet_deploy.spec import ModelSpec
 
@@ -124,17 +125,19 @@ def _prepare(request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...
     for note in images.notes:
         progress.note(note)
     inputs = request.normalization.for_channels(spec.channels_in).apply(images.pixels)
-    progress.stage("building the model")
-    model = build(spec, loaded.weights)
     progress.stage("running the float model")
+    with silenced_native_output():  # Keras warns of a softmax over a single class, for example
+        model = build(spec, loaded.weights)
+        reference = predict(model, inputs)
+        static = with_static_batch(model)
     return _Job(
         request=request,
         loaded=loaded,
         labels=labels,
         calibration=images,
         inputs=inputs,
-        reference=predict(model, inputs),
-        model=model,
+        reference=reference,
+        model=static,
     )
 
 
@@ -169,12 +172,11 @@ def _convert_and_check(job: _Job, folder: OutputFolder, progress: Progress) -> E
 def _candidates(job: _Job, progress: Progress) -> Iterator[_Candidate]:
     """Convert to each precision once; files that differ in their interface only are derived from one conversion."""
     stem = job.loaded.spec.name
-    static = with_static_batch(job.model)
     for precision in job.request.precisions:
         if precision in _SLOW:
             progress.note(_SLOW[precision])
         progress.stage(f"converting to {precision}")
-        content = tensorflow_converter.convert(static, precision, job.inputs)
+        content = tensorflow_converter.convert(job.model, precision, job.inputs)
         main = _Candidate(name=f"{stem}_{precision}.tflite", precision=precision, io="float", content=content)
         if precision is not Precision.INT8:
             yield main

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnet_deploy.artifact import Artifact, read_artifact
+from mnet_deploy.artifact import Artifact, file_sha256, read_artifact
 from mnet_deploy.errors import SpecError
 from mnet_deploy.image_folder import list_labelled
 from mnet_deploy.images import BrokenImage, load_images
 from mnet_deploy.labels import read_labels, require_labels
-from mnet_deploy.models.load import IMAGENET, RANDOM, load_model
+from mnet_deploy.models.load import load_model
 from mnet_deploy.progress import Progress
 from mnet_deploy.quiet import silenced_native_output
 from mnet_deploy.runners import local
@@ -133,22 +133,34 @@ def _reference_predict(
     artifact: Artifact, weights: str | None, progress: Progress
 ) -> tuple[Predict | None, tuple[str, ...]]:
     """Return the float model as a function, or None and why it is not at hand."""
-    origin, recorded = artifact.weights["origin"], artifact.weights["path"]
-    source = weights or (origin if origin in (RANDOM, IMAGENET) else recorded)
-    if weights is None and origin not in (RANDOM, IMAGENET) and not Path(recorded).is_file():
-        return None, (f"the float model is not at hand: {recorded} is gone; give it with --weights",)
+    recorded, digest = artifact.weights["path"], artifact.weights["sha256"]
+    if weights is None and recorded is not None and (problem := _changed_since(Path(recorded), digest)):
+        return None, (f"the float model is not at hand: {recorded} {problem}; give the checkpoint with --weights",)
+    source = weights or recorded or artifact.weights["origin"]
     fields = {key: value for key, value in artifact.spec.to_json().items() if value is not None}
     loaded = load_model(source, fields, seed=artifact.calibration["seed"])
-    if loaded.sha256 != artifact.weights["sha256"]:
+    if loaded.sha256 != digest:
         if weights is not None:
             raise SpecError(f"{weights} is not the checkpoint that {artifact.file} was made from (its sha256 differs)")
-        return None, (f"the float model is not at hand: {source} was changed since the export",)
+        return None, (f"the float model is not at hand: the {source} weights are not those of the export any more",)
     progress.stage("starting TensorFlow")
     with silenced_native_output():
         from mnet_deploy.models.builder import build, predict  # imports Keras: only where the float model is at hand
 
-    model = build(loaded.spec, loaded.weights)
-    return lambda pixels: predict(model, artifact.normalization.apply(pixels)), ()
+        model = build(loaded.spec, loaded.weights)
+
+    def run(pixels: NDArray[np.uint8]) -> FloatArray:
+        with silenced_native_output():
+            return predict(model, artifact.normalization.apply(pixels))
+
+    return run, ()
+
+
+def _changed_since(path: Path, sha256: str) -> str:
+    """Return in words how a file differs from the one with this sha256; empty if it does not."""
+    if not path.is_file():
+        return "is gone"
+    return "" if file_sha256(path) == sha256 else "was changed since the export"
 
 
 def _file_predict(artifact: Artifact, path: Path) -> Predict:
