@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +20,7 @@ from mnet_deploy.graph_facts import op_histogram
 from mnet_deploy.graph_readers import OpGraph, read_graph
 from mnet_deploy.images import preprocessing
 from mnet_deploy.labels import read_labels, require_labels
-from mnet_deploy.models.builder import build, predict, with_static_batch
+from mnet_deploy.models.builder import PREDICT_BATCH, build, predict, with_static_batch
 from mnet_deploy.models.load import LoadedModel, load_model, require_file_or_name
 from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest, Io
@@ -59,7 +60,7 @@ class _Job:
     labels: tuple[str, ...] | None
     calibration: calibrate.CalibrationSet
     inputs: FloatArray
-    reference: FloatArray
+    reference: Future[FloatArray]
     model: keras.Model
 
 
@@ -88,8 +89,11 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     if labels is not None:
         require_labels(labels, loaded.spec.classes, origin=str(request.labels))
     names = _file_names(request, loaded.spec.name, labels)
-    with OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder:
-        job = _prepare(request, loaded, labels, progress)
+    with (
+        OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder,
+        ThreadPoolExecutor(1) as background,
+    ):
+        job = _prepare(request, loaded, labels, background, progress)
         result = _convert_and_check(job, folder, progress)
         if labels is not None and result.artifacts:
             folder.stage(LABELS_NAME, _label_file(labels))
@@ -116,7 +120,14 @@ def _wants_twin(request: ExportRequest, labels: tuple[str, ...] | None) -> bool:
     return labels is not None and Precision.INT8 in request.precisions and request.io is not Io.UINT8
 
 
-def _prepare(request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...] | None, progress: Progress) -> _Job:
+def _prepare(
+    request: ExportRequest,
+    loaded: LoadedModel,
+    labels: tuple[str, ...] | None,
+    background: ThreadPoolExecutor,
+    progress: Progress,
+) -> _Job:
+    """Read the images, build the model, and start the float reference: it runs while the first file is converted."""
     spec = loaded.spec
     for note in loaded.notes:
         progress.note(note)
@@ -125,10 +136,10 @@ def _prepare(request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...
     for note in images.notes:
         progress.note(note)
     inputs = request.normalization.for_channels(spec.channels_in).apply(images.pixels)
-    progress.stage("running the float model")
+    progress.stage("building the model")
     with silenced_native_output():  # Keras warns of a softmax over a single class, for example
         model = build(spec, loaded.weights)
-        reference = predict(model, inputs)
+        predict(model, inputs[:PREDICT_BATCH])  # traces the model in this thread; after that another one may run it
         static = with_static_batch(model)
     return _Job(
         request=request,
@@ -136,7 +147,7 @@ def _prepare(request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...
         labels=labels,
         calibration=images,
         inputs=inputs,
-        reference=reference,
+        reference=background.submit(predict, model, inputs),
         model=static,
     )
 
@@ -201,7 +212,9 @@ def _check(job: _Job, candidate: _Candidate, path: Path) -> tuple[Artifact, tupl
     graph = read_graph(path)
     given, answered = _tensor(graph, graph.inputs[0]), _tensor(graph, graph.outputs[0])
     inference = local.infer(path, given.store(job.inputs))
-    compared = fidelity.compare(job.reference, answered.real(inference.outputs), classifier=spec.classes is not None)
+    compared = fidelity.compare(
+        job.reference.result(), answered.real(inference.outputs), classifier=spec.classes is not None
+    )
     wrong = structure.structure_failures(graph, spec, precision)
     unfit = _unfit_for_accuracy(job, precision)
     judged = not unfit  # what random weights or a calibration without photos answer says nothing about the converter
