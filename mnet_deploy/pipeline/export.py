@@ -129,7 +129,7 @@ def _prepare(
 ) -> _Job:
     """Read the images, build the model, and start the float reference: it runs while the first file is converted."""
     spec = loaded.spec
-    for note in loaded.notes:
+    for note in loaded.notes if loaded.body_trained else ():  # random weights are said once, with the result
         progress.note(note)
     progress.stage("reading calibration images")
     images = _calibration_images(request, spec, progress)
