@@ -85,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"mnet: {' '.join(message.split())}", file=sys.stderr)
+    clear = "\r\033[K" if sys.stderr.isatty() else ""  # of the stage that was being shown
+    print(f"{clear}mnet: {' '.join(message.split())}", file=sys.stderr)
     return status
 
 

@@ -86,8 +86,9 @@ def verify(path: Path, data: Path, *, class_file: Path | None, weights: str | No
     artifact = read_artifact(path)
     if artifact.spec.classes is None:
         raise SpecError(f"{path}: accuracy needs a classifier. Received: a model without one")
-    images = _with_class_index(artifact, data, class_file)
-    reference, notes = _reference_predict(artifact, weights, progress)
+    images, class_notes = _with_class_index(artifact, data, class_file)
+    reference, reference_notes = _reference_predict(artifact, weights, progress)
+    notes = (*class_notes, *reference_notes)
     chosen, expected, notes = _predict_all(artifact, _file_predict(artifact, path), reference, images, notes, progress)
     converted, float_answers = chosen
     return Verification(
@@ -100,33 +101,46 @@ def verify(path: Path, data: Path, *, class_file: Path | None, weights: str | No
     )
 
 
-def _with_class_index(artifact: Artifact, data: Path, class_file: Path | None) -> list[tuple[Path, int]]:
+def _with_class_index(
+    artifact: Artifact, data: Path, class_file: Path | None
+) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
+    """Return each image with the index of its class, and what the user should know of how that was found."""
     labelled = list_labelled(data)
     folders = sorted({name for _, name in labelled})
-    names = _class_names(artifact, data, class_file, folders)
-    unknown = [name for name in folders if name not in names]
-    if unknown:
-        raise SpecError(
-            f"{data}: each folder must be a class of the model. Received: {len(unknown)} that are none, such as "
-            f"{unknown[0]}. Give --classes-file with the folders' names in the order of the model's outputs"
-        )
+    names, notes = _class_names(artifact, data, class_file, folders)
+    for wrong, what in (
+        ([name for name in folders if name not in names], "none"),
+        ([name for name in folders if names.count(name) > 1], "several"),
+    ):
+        if wrong:
+            raise SpecError(
+                f"{data}: each folder must be one class of the model. Received: {len(wrong)} that are {what}, such as "
+                f"{wrong[0]}. Give --classes-file with the folders' names in the order of the model's outputs"
+            )
     index = {name: position for position, name in enumerate(names)}
-    return [(image, index[name]) for image, name in labelled]
+    return [(image, index[name]) for image, name in labelled], notes
 
 
-def _class_names(artifact: Artifact, data: Path, class_file: Path | None, folders: list[str]) -> tuple[str, ...]:
-    """Return the class names in the model's order: as given, the sidecar's labels, or a file beside the data."""
+def _class_names(
+    artifact: Artifact, data: Path, class_file: Path | None, folders: list[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the class names in the model's order, and a note if that order was assumed.
+
+    Taken from the file that was given, the sidecar's labels, or a file beside the data, whichever has the folders.
+    """
     if class_file is not None:
         names = read_labels(class_file)
         require_labels(names, artifact.spec.classes, origin=str(class_file))
-        return names
+        return names, ()
     candidates = [artifact.labels] if artifact.labels is not None else []
     files = [folder / name for folder in (data, data.resolve().parent) for name in CLASS_FILES]
     candidates += [read_labels(file) for file in files if file.is_file()]
-    if len(folders) == artifact.spec.classes:
-        candidates.append(tuple(folders))  # Keras' own convention: classes in the order of the sorted folder names
-    fitting = [names for names in candidates if len(names) == artifact.spec.classes and set(folders) <= set(names)]
-    return next(iter(fitting), artifact.labels or ())
+    for names in candidates:
+        if len(names) == artifact.spec.classes and set(folders) <= set(names):
+            return names, ()
+    if len(folders) == artifact.spec.classes:  # Keras' own convention
+        return tuple(folders), ("no label file has these folders: their sorted order was taken for that of the classes",)
+    return artifact.labels or (), ()
 
 
 def _reference_predict(
