@@ -95,18 +95,15 @@ def test_otherwise_the_sorted_folders_are_the_classes_and_that_is_said(mnet, col
     assert "20.0%" in answer.out
 
 
-@pytest.mark.parametrize(
-    ("names", "received"),
-    [(IDS.replace("n9", "n4"), "1 that are none, such as n9"), ("", "4 that are none, such as n5")],
-)
-def test_a_folder_that_is_no_class_is_named(mnet, colour_export, by_number, names, received):
+def test_a_folder_that_is_no_class_is_named(mnet, colour_export, by_number, tmp_path):
     shutil.rmtree(by_number / "n8")  # with as many folders as classes, their order would be taken
-    if names:
-        (by_number.parent / "class_ids.txt").write_text(names, encoding="utf-8")
-    answer = mnet("verify", colour_export / f"{STEM}_int8.tflite", "--data", by_number)
+    command = ["verify", colour_export / f"{STEM}_int8.tflite", "--data", by_number]
+    answer = mnet(*command)
     assert answer.status == 2
-    assert "each folder must be one class of the model" in answer.error_line
-    assert f"{received}. Give --classes-file" in answer.error_line
+    assert "each folder must be one class of the model. Received: 4 that are none, such as n5" in answer.error_line
+    (tmp_path / "mine.txt").write_text(IDS.replace("n9", "n4"), encoding="utf-8")
+    answer = mnet(*command, "--classes-file", tmp_path / "mine.txt")
+    assert "Received: 1 that are none, such as n9. Give --classes-file" in answer.error_line
 
 
 def test_a_name_that_several_classes_have_is_not_guessed(mnet, colour_export, by_number, tmp_path):
