@@ -1,6 +1,7 @@
 """A network that tells colours apart: its answers are known beforehand, and survive 8 bits."""
 
 import signal
+import sys
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -59,6 +60,12 @@ def mnet(capfd):
         return Answer(status, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def mnet_command():
+    """The beginning of a command line that runs the command in a process of its own."""
+    return [sys.executable, "-c", "import sys; from mnet_deploy.cli import main; sys.exit(main())"]
 
 
 @pytest.fixture(scope="session")
