@@ -1,5 +1,6 @@
 """Keep libraries from talking on the user's terminal."""
 
+import io
 import os
 import sys
 import warnings
@@ -18,7 +19,7 @@ def silenced_native_output() -> Iterator[None]:
     sys.stderr.flush()
     kept = [(stream, os.dup(stream)) for stream in (1, 2)]
     try:
-        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        with Path(os.devnull).open("wb") as nowhere, redirect_stdout(_Nowhere()), redirect_stderr(_Nowhere()):
             for stream, _ in kept:
                 os.dup2(nowhere.fileno(), stream)
             with warnings.catch_warnings():
@@ -28,3 +29,10 @@ def silenced_native_output() -> Iterator[None]:
         for stream, copy in kept:
             os.dup2(copy, stream)
             os.close(copy)
+
+
+class _Nowhere(io.TextIOBase):
+    """A stream that is never closed: loggers set up while it stands in for stderr keep it."""
+
+    def write(self, text: str) -> int:
+        return len(text)

@@ -235,6 +235,11 @@ def test_ranges_of_noise_are_unfit_for_accuracy(mnet, colour_checkpoint, tmp_pat
 # A conversion that went wrong.
 
 
+def convert_to(contents):
+    """Return a converter that has the files ready, by precision."""
+    return lambda model, precision, images: contents[precision]
+
+
 @pytest.fixture
 def ready(colour_export):
     """The files of the colour network by precision, before integers replace the floats at their ends."""
