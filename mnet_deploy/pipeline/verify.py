@@ -139,7 +139,7 @@ def _class_names(
         if len(names) == artifact.spec.classes and set(folders) <= set(names):
             return names, ()
     if len(folders) == artifact.spec.classes:  # Keras' own convention
-        return tuple(folders), ("no label file has these folders: their sorted order was taken for that of the classes",)
+        return tuple(folders), ("no label file has these folders: their sorted order was taken for the classes'",)
     return artifact.labels or (), ()
 
 
