@@ -1,5 +1,6 @@
 """Keras to .tflite through TensorFlow's own converter."""
 
+import tempfile
 from collections.abc import Iterator
 
 import keras
@@ -10,10 +11,14 @@ from tensorflow.lite.python.util import modify_model_io_type
 
 from mnet_deploy.cost import Precision
 from mnet_deploy.errors import ConversionError
+from mnet_deploy.interrupts import raise_if_interrupted
 from mnet_deploy.quiet import silenced_native_output
 
 VERSION: str = tf.__version__
 IO_DTYPES = {"int8": tf.int8, "uint8": tf.uint8, "int16": tf.int16}
+
+# Without room for temporary files it falls back to an old way that ends in a TypeError.
+_CONVERTER_ERRORS = (AttributeError, OSError, RuntimeError, TypeError, ValueError, tf.errors.OpError)
 
 
 def convert(model: keras.Model, precision: Precision, calibration: NDArray[np.float32]) -> bytes:
@@ -41,8 +46,13 @@ def convert(model: keras.Model, precision: Precision, calibration: NDArray[np.fl
     try:
         with silenced_native_output():
             content = converter.convert()
-    except (ValueError, RuntimeError, tf.errors.OpError) as error:
-        raise ConversionError(f"TensorFlow's converter failed to write {precision}: {error}") from error
+    except _CONVERTER_ERRORS as error:
+        raise_if_interrupted()
+        raise ConversionError(
+            f"TensorFlow's converter failed to write {precision}: {error}. If that does not say why: it needs room for "
+            f"temporary files in {tempfile.gettempdir()}"
+        ) from error
+    raise_if_interrupted()  # it swallows Ctrl-C where it saves the model, and goes on in an old way
     return bytes(content)
 
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.interrupts import INTERRUPTS
 
 REJECTED_SUFFIX = ".rejected"
 
@@ -146,7 +147,7 @@ def _signals_held() -> Iterator[None]:
         yield  # signals interrupt the main thread only
         return
     held: list[int] = []
-    previous = {number: signal.signal(number, lambda *got: held.append(got[0])) for number in _INTERRUPTS}
+    previous = {number: signal.signal(number, lambda *got: held.append(got[0])) for number in INTERRUPTS}
     try:
         yield
     finally:
@@ -154,9 +155,6 @@ def _signals_held() -> Iterator[None]:
             signal.signal(number, handler)
         if held:
             signal.raise_signal(held[0])
-
-
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
 
 
 def _sync_folder(folder: Path) -> None:

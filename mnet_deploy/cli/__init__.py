@@ -6,7 +6,6 @@ A verb imports what it needs inside `run`, so that `mnet --help` starts at once.
 
 import argparse
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -15,6 +14,7 @@ from typing import NoReturn
 from mnet_deploy import __version__
 from mnet_deploy.cli import cost, export, inspect, verify
 from mnet_deploy.errors import MnetError
+from mnet_deploy.interrupts import catch_interrupts, interrupted
 
 EXIT_DONE = 0
 EXIT_USAGE = 2
@@ -60,36 +60,40 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
     if sys.platform == "win32":
         return _fail("Windows is supported through WSL only (wsl --install, then run mnet inside it)", EXIT_USAGE)
-    signal.signal(signal.SIGTERM, _as_interrupt)  # a stopped job cleans up behind itself like an interrupted one
+    catch_interrupts()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reports its build flags and every device otherwise
     args = build_parser().parse_args(argv)
     try:
         status = int(args.run(args))
         sys.stdout.flush()  # a full disk or a closed pipe shows here, not after the exit status is decided
         return status
-    except MnetError as error:
-        return _fail(str(error), error.exit_code)
-    except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
-        if extra is None:
-            raise
-        return _fail(f"{error.name} is not installed here; pip install 'mnet-deploy[{extra}]'", EXIT_TOOL_MISSING)
     except KeyboardInterrupt:
         return _fail("interrupted", EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader went away: not an error
-        return EXIT_DONE
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as error:
+        if interrupted():  # what a library made of it
+            return _fail("interrupted", EXIT_INTERRUPTED)
+        if (reported := _report(error)) is None:
+            raise
+        return reported
+
+
+def _report(error: Exception) -> int | None:
+    """Print an expected error as one line and return the exit status; None for an unexpected one."""
+    if isinstance(error, MnetError):
+        return _fail(str(error), error.exit_code)
+    if isinstance(error, ModuleNotFoundError):
+        extra = _EXTRA_OF.get((error.name or "").split(".")[0])
+        advice = f"{error.name} is not installed here; pip install 'mnet-deploy[{extra}]'"
+        return None if extra is None else _fail(advice, EXIT_TOOL_MISSING)
+    if isinstance(error, OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads, or nothing can be written
+        if isinstance(error, BrokenPipeError):
+            return EXIT_DONE  # the reader went away: not an error
         return _fail(f"{error.filename or 'the output'}: {error.strerror or error}", EXIT_USAGE)
+    return None
 
 
 def _fail(message: str, status: int) -> int:
     clear = "\r\033[K" if sys.stderr.isatty() else ""  # of the stage that was being shown
     print(f"{clear}mnet: {' '.join(message.split())}", file=sys.stderr)
     return status
-
-
-def _as_interrupt(signum: int, frame: object) -> None:
-    del signum, frame
-    raise KeyboardInterrupt

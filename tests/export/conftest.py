@@ -44,20 +44,31 @@ class Answer(NamedTuple):
         return lines[0]
 
 
+def run_in_process(*arguments):
+    """Run the command in this process and return its exit status; it leaves the signals as they were."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as ended:
+        return ended.code
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def mnet_status():
+    """Run the command in this process and return its exit status: for what tests share."""
+    return run_in_process
+
+
 @pytest.fixture
 def mnet(capfd):
     """Run the command in this process; also sees what native code prints."""
 
     def run(*arguments):
         capfd.readouterr()
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            status = main([str(argument) for argument in arguments])
-        except SystemExit as ended:
-            status = ended.code
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        return Answer(status, *capfd.readouterr())
+        return Answer(run_in_process(*arguments), *capfd.readouterr())
 
     return run
 
@@ -164,10 +175,8 @@ def colour_labels(tmp_path_factory):
 def colour_export(tmp_path_factory, colour_checkpoint, colour_photos, colour_labels):
     """The folder that an export of the colour network wrote: int8, its uint8 twin, fp32, labels."""
     out = tmp_path_factory.mktemp("export") / "out"
-    handler = signal.getsignal(signal.SIGTERM)
     options = ["--weights", colour_checkpoint, "--calibration", colour_photos, "--labels", colour_labels, "--out", out]
-    assert main(["export", *map(str, options), "--precision", "int8,fp32"]) == 0
-    signal.signal(signal.SIGTERM, handler)
+    assert run_in_process("export", *options, "--precision", "int8,fp32") == 0
     return out
 
 
