@@ -77,7 +77,10 @@ def run_pairs(ours: Sequence[str], theirs: Sequence[str], *, rounds: int) -> Pai
 
 
 def measure(command: Sequence[str]) -> Run:
-    """Run one command to its end."""
+    """Run one command to its end.
+
+    Call it from a small process: Linux counts the memory of the process that starts a program as the program's own.
+    """
     with tempfile.TemporaryFile() as output:
         start_s = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)

@@ -49,7 +49,7 @@ def mixed_network(keras):
     layers = keras.layers
     image = keras.Input((32, 40, 4))
     stem = layers.Conv2D(8, (3, 5), strides=2, padding="same", use_bias=False)(image)
-    stem = layers.ReLU()(layers.BatchNormalization()(stem))
+    stem = layers.ReLU()(layers.BatchNormalization(name="folded")(stem))
     grouped = layers.Conv2D(12, 3, groups=2, padding="same", name="grouped")(stem)
     dilated = layers.Conv2D(12, 3, dilation_rate=2, padding="same", name="dilated", activation="relu")(stem)
     normal = {"beta_initializer": "random_normal", "gamma_initializer": "random_normal"}  # 0 and 1 would be left out

@@ -127,7 +127,7 @@ def test_a_converted_network_of_the_family_is_folded_and_fused(name, files):
 
 
 def test_what_is_left_of_a_batch_norm_is_found(files):
-    assert unfolded_batch_norms(read_graph(files["mixed.keras"])) == ("batch_normalization", "kept")
+    assert unfolded_batch_norms(read_graph(files["mixed.keras"])) == ("folded", "kept")
     left = read_graph(files["mixed_fp32.tflite"])
     assert [op.op_type for op in left.ops if op.name in unfolded_batch_norms(left)] == ["MUL", "ADD"]
 
