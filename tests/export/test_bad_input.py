@@ -1,7 +1,9 @@
 """Every input that cannot be used: one line, the right exit status, nothing half-written."""
 
 import errno
+import io
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -215,3 +217,17 @@ def test_wrong_usage_is_one_line(mnet, command):
     answer = mnet(*command)
     assert answer.status == UNUSABLE
     assert "--help" in answer.error_line
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_an_error_takes_the_place_of_the_stage_it_happened_in(mnet_status, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    assert mnet_status("export", "--calibration", tmp_path, "--out", tmp_path / "out") == UNUSABLE
+    assert "\r\033[Kreading calibration" in terminal.getvalue()
+    line, end = (text.rpartition("\r\033[K")[2] for text in terminal.getvalue().split("\n"))
+    assert line.startswith("mnet: a folder with images")
+    assert end == ""
