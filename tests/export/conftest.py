@@ -186,3 +186,59 @@ def colour_inputs():
     colours = np.array(list(COLOURS.values()), np.uint8)
     images = np.broadcast_to(colours[:, None, None, :], (len(colours), 32, 32, 3))
     return np.rint(Normalization().apply(images) * 127.5 - 0.5).clip(-128, 127).astype(np.int8)
+
+
+@pytest.fixture(scope="session")
+def difference():
+    """Return how far the outputs of a model made from a checkpoint are from those of the model that wrote it."""
+    from mnet_deploy.models.builder import build, predict
+
+    def measure(loaded, model):
+        spec = loaded.spec
+        shape = (2, spec.resolution_px, spec.resolution_px, spec.channels_in)
+        inputs = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        return np.abs(predict(build(spec, loaded.weights), inputs) - predict(model, inputs)).max()
+
+    return measure
+
+
+@pytest.fixture(scope="session")
+def mobilenet_body(stirred):
+    """Keras' own MobileNet 0.25 for 64 px without its top: what users build their classifiers on."""
+    import keras
+
+    from mnet_deploy.models.builder import build
+
+    spec = ModelSpec(alpha=0.25, resolution_px=64, classes=None)
+    body = keras.applications.MobileNet((64, 64, 3), 0.25, include_top=False, weights=None)
+    body.set_weights(build(spec, stirred(spec)).get_weights())
+    return body
+
+
+@pytest.fixture(scope="session")
+def with_head(mobilenet_body):
+    """Return a function that makes a user's model: the body as one nested layer, between layers of their own."""
+    import keras
+
+    def make(layers, *, before=(), sequential=False):
+        inputs = tensor = keras.Input((64, 64, 3))
+        if sequential:
+            return keras.Sequential([inputs, *before, mobilenet_body, *layers])
+        for layer in (*before, mobilenet_body, *layers):
+            tensor = layer(tensor)
+        return keras.Model(inputs, tensor)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dense_head():
+    """Return a function that makes the layers of the usual head: pooling, dropout, dense layers of these widths."""
+    from keras import layers
+
+    def make(*units, activation="softmax"):
+        hidden = [layers.Dense(count, activation="relu") for count in units[:-1]]
+        last = layers.Dense(units[-1], activation=activation)
+        return [layers.GlobalAveragePooling2D(), layers.Dropout(0.2), *hidden, last]
+
+    return make
