@@ -2,12 +2,12 @@
 
 import signal
 
-INTERRUPTS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a stop, a closed terminal
 _arrived: list[int] = []
 
 
 def catch_interrupts() -> None:
-    """Raise KeyboardInterrupt on Ctrl-C and on a stop alike, so that a stopped job cleans up behind itself, too.
+    """Raise KeyboardInterrupt on each of `INTERRUPTS`, so that a stopped job cleans up behind itself, too.
 
     An interrupt that is ignored already (as in a job started with nohup) stays so.
     """

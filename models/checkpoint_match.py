@@ -106,7 +106,10 @@ def _epsilon(facts: ConfigFacts, norm: StoredLayer) -> float:
 def _layer_weights(kernel: StoredLayer, norm: StoredLayer, *, epsilon: float) -> LayerWeights:
     gamma, beta, mean, variance = norm.arrays
     if len(kernel.arrays) > 1:  # a bias before a batch normalisation only shifts the mean
-        mean = mean - kernel.arrays[1]
+        bias = kernel.arrays[1]
+        if bias.shape != mean.shape:
+            raise SpecError(f"the bias of {kernel.name} must have the shape {mean.shape}. Received: {bias.shape}")
+        mean = mean - bias
     variance = variance + np.float32(epsilon - BATCH_NORM_EPSILON)
     return LayerWeights(kernel=kernel.arrays[0], gamma=gamma, beta=beta, mean=mean, variance=variance)
 

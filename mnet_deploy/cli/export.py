@@ -60,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
     """Export and print what was written."""
     overrides = spec_overrides(args)
     if args.no_top:
+        if "classes" in overrides:
+            raise SpecError(f"--no-top leaves out the classifier. Received: --classes {args.classes} as well")
         overrides["classes"] = None
     if args.format not in FORMATS:
         raise SpecError(f"--format must be one of {', '.join(FORMATS)}. Received: {args.format!r}")

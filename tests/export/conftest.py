@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mnet_deploy.cli import main
+from mnet_deploy.interrupts import INTERRUPTS
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, random_weights
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.spec import LayerKind, ModelSpec
@@ -46,7 +47,7 @@ class Answer(NamedTuple):
 
 def run_in_process(*arguments):
     """Run the command in this process and return its exit status; it leaves the signals as they were."""
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in INTERRUPTS}
     try:
         return main([str(argument) for argument in arguments])
     except SystemExit as ended:

@@ -49,6 +49,7 @@ def refused(mnet, tmp_path):
         (["--resolution", "-224"], "resolution must be an integer of 32 or more. Received: -224"),
         (["--resolution", "224.5"], "resolution must be an integer of 32 or more. Received: '224.5'"),
         (["--classes", "0"], "classes must be an integer of 1 or more"),
+        (["--classes", "5", "--no-top"], "--no-top leaves out the classifier. Received: --classes 5 as well"),
         (["--channels", "0"], "channels must be an integer of 1 or more"),
         (["--family", "resnet"], "family must be one of mobilenet_v1, conv_mobilenet"),
         (["--growth", "8"], "growth belongs to the dense families"),

@@ -61,7 +61,7 @@ def is_checking(process, folder):
     ("phase", "delay_s", "number"),
     [
         (loads_tensorflow, 0.0, signal.SIGINT),
-        (is_locked, 0.0, signal.SIGINT),
+        (is_locked, 0.0, signal.SIGHUP),  # the terminal was closed
         (is_converting, 0.0, signal.SIGINT),
         (is_converting, 1.0, signal.SIGTERM),  # inside the converter's native code, or its calibration
         (is_checking, 0.0, signal.SIGINT),
