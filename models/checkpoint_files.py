@@ -115,11 +115,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise SpecError(f"{path}: expected a .keras, .weights.h5 or .h5 checkpoint. Received: {what}")
     try:
         content = path.read_bytes()
-        if not content:
-            raise SpecError(f"{path}: expected a checkpoint. Received: an empty file. Copy it again")
+    except OSError as error:
+        raise SpecError(f"{path}: expected a checkpoint that can be read. Received: {error.strerror}") from error
+    if not content:
+        raise SpecError(f"{path}: expected a checkpoint. Received: an empty file. Copy it again")
+    try:
         layers, config = _read(content)
-    except SpecError:
-        raise
     except _DAMAGE as error:
         raise SpecError(
             f"{path}: expected a .keras, .weights.h5 or .h5 checkpoint. Received: a damaged or foreign file "
