@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # The options of `mnet` that make hands on. They reach the recipes through the environment, never through the recipe's
 # text, so no shell ever parses their values; `value` keeps make itself from expanding a $ in them.
-OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT FORCE ROUNDS
+OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT FORCE ROUNDS DATA
 $(foreach option,$(OPTIONS),$(eval override $(option) := $$(value $(option))))
 export $(OPTIONS)
 
@@ -21,6 +21,7 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "export-tflite takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= PRECISION= IO= OUT= FORCE=1,"
+	@echo "train-default takes DATA= OUT= FORCE=1,"
 	@echo "cost takes ALPHA= RESOLUTION= CLASSES=, test takes ARGS= (options of pytest)."
 	@echo "Every target sets up $(VENV) by itself; PYTHON=python3.12 chooses the interpreter of a new one."
 
@@ -28,17 +29,20 @@ help:  ## List the targets
 
 EXTRAS.core :=
 EXTRAS.export := [export]
-EXTRAS.dev := [export,onnx,dev]
+EXTRAS.train := [export,report]
+EXTRAS.dev := [export,onnx,report,dev]
 
 STAMPS.core := .core
 STAMPS.export := .core .export
-STAMPS.dev := .core .export .dev
+STAMPS.train := .core .export .train
+STAMPS.dev := .core .export .train .dev
 
 CORE := $(VENV)/.core
 EXPORT := $(VENV)/.export
+TRAIN := $(VENV)/.train
 DEV := $(VENV)/.dev
 
-$(CORE) $(EXPORT) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
+$(CORE) $(EXPORT) $(TRAIN) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || { \
 	  "$(PYTHON)" tools/check_host.py && echo "make: creating $(VENV)" && "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV)$(if $(EXTRAS.$*), (TensorFlow is a large download))"
@@ -60,11 +64,16 @@ endef
 # With neither weights nor folder given, the result goes to a folder that is make's to overwrite. Everywhere else
 # (`mnet export` writes to exports/ by default) an existing file stays unless FORCE=1 is given.
 .PHONY: export-tflite
-export-tflite: $(EXPORT)  ## Export a .tflite (with nothing set: random weights, good for latency only)
+export-tflite: $(EXPORT)  ## Export a .tflite (with nothing set: the shipped checkpoint)
 	@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT) \
-	[ -n "$$WEIGHTS$$OUT" ] || set -- "$$@" --out exports/random --force; \
+	[ -n "$$WEIGHTS$$OUT" ] || set -- "$$@" --out exports/default --force; \
 	case "$$FORCE" in ""|0) ;; *) set -- "$$@" --force ;; esac; \
 	"$(BIN)/mnet" export --format tflite "$$@"
+
+.PHONY: train-default
+train-default: $(TRAIN)  ## Train the shipped checkpoint again (DATA=folder of its photos) and compare with it
+	@[ -n "$$DATA" ] || { echo "make: give DATA=, the folder with train/, val/ and test/ (see docs/training.md)" >&2; exit 2; }; \
+	"$(BIN)/mnet" train --recipe shipped --data "$$DATA" --test --out "$${OUT:-training}" $(if $(FORCE),--force)
 
 .PHONY: cost
 cost: $(CORE)  ## MACs, parameters, bytes and peak memory (needs the core install only)

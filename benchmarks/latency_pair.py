@@ -1,6 +1,6 @@
 """Time two .tflite files in one process, one thread, in blocks A B, B A, ...; print the block medians as JSON.
 
-Usage: latency_pair.py A.tflite B.tflite BLOCKS
+Usage: latency_pair.py A.tflite B.tflite BLOCKS [--no-xnnpack]
 """
 
 import json
@@ -10,14 +10,15 @@ import time
 from statistics import median
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 RUNS_IN_A_BLOCK = 50
 WARM_UP_RUNS = 50
 
 
-def open_model(path: str) -> Interpreter:
-    interpreter = Interpreter(path, num_threads=1)
+def open_model(path: str, *, xnnpack: bool) -> Interpreter:
+    resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    interpreter = Interpreter(path, num_threads=1, experimental_op_resolver_type=resolver)
     interpreter.allocate_tensors()
     (tensor,) = interpreter.get_input_details()
     noise = np.random.default_rng(0).integers(-128, 128, tensor["shape"])
@@ -38,7 +39,7 @@ def block_s(interpreter: Interpreter, runs: int) -> float:
 def main() -> None:
     if hasattr(os, "sched_setaffinity"):  # Linux only
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    models = [open_model(path) for path in sys.argv[1:3]]
+    models = [open_model(path, xnnpack="--no-xnnpack" not in sys.argv) for path in sys.argv[1:3]]
     for model in models:
         block_s(model, WARM_UP_RUNS)
     medians_s: list[list[float]] = [[], []]

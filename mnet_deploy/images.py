@@ -76,16 +76,25 @@ def load_image(path: Path, *, resolution_px: int, channels: int = 3) -> Pixels:
     return result
 
 
-def load_images(paths: Sequence[Path], *, resolution_px: int, channels: int = 3) -> list[Pixels | BrokenImage]:
+def load_images(
+    paths: Sequence[Path], *, resolution_px: int, channels: int = 3, short_px: int | None = None
+) -> list[Pixels | BrokenImage]:
     """Return for each path what `load_image` returns, or the `BrokenImage` that it raises.
 
     Decodes on a few threads, which pays for photos of many megapixels.
+
+    Args:
+        paths: of the photos.
+        resolution_px: side of the results.
+        channels: 3 for RGB, 1 for grey.
+        short_px: length to which the short side is scaled before the crop; None for `short_side_px(resolution_px)`.
 
     Raises:
         SpecError: a number of channels that photos do not have.
     """
     require_photo_channels(channels)
-    load = partial(_load_or_error, resolution_px=resolution_px, mode="L" if channels == 1 else "RGB")
+    short_px = short_side_px(resolution_px) if short_px is None else short_px
+    load = partial(_load_or_error, sizes_px=(short_px, resolution_px), mode="L" if channels == 1 else "RGB")
     with warnings.catch_warnings():  # not inside the threads: it changes the whole process
         warnings.simplefilter("ignore")  # damaged metadata does not matter here; the size is checked below
         if len(paths) == 1:
@@ -119,21 +128,22 @@ def require_photo_channels(channels: int) -> None:
         )
 
 
-def _load_or_error(path: Path, *, resolution_px: int, mode: str) -> Pixels | BrokenImage:
+def _load_or_error(path: Path, *, sizes_px: tuple[int, int], mode: str) -> Pixels | BrokenImage:
     try:
-        return _load(path, resolution_px, mode)
+        return _load(path, sizes_px, mode)
     except BrokenImage as error:
         return error
     except _ERRORS as error:
         return BrokenImage(f"{path} is not a usable image: {_cause(error)}")
 
 
-def _load(path: Path, resolution_px: int, mode: str) -> Pixels:
+def _load(path: Path, sizes_px: tuple[int, int], mode: str) -> Pixels:
+    short_px, resolution_px = sizes_px
     with Image.open(path, formats=FORMATS) as image:
         _require_size(path, image.size)
         with _LARGE_TURN if image.width * image.height > LARGE_PIXELS else nullcontext():
             image.load()
-            square = _crop(_eight_bit(_upright(image)), resolution_px)
+            square = _crop(_eight_bit(_upright(image)), short_px, resolution_px)
     pixels = np.array(_over_background(square).convert(mode), np.uint8)
     return pixels.reshape(resolution_px, resolution_px, len(mode))
 
@@ -172,9 +182,8 @@ def _eight_bit(image: Image.Image) -> Image.Image:
     return image.convert("L" if image.mode == "1" else "RGB")
 
 
-def _crop(image: Image.Image, resolution_px: int) -> Image.Image:
-    short_px, target_px = min(image.size), short_side_px(resolution_px)
-    width, height = (int(length * target_px / short_px + 0.5) for length in image.size)
+def _crop(image: Image.Image, short_px: int, resolution_px: int) -> Image.Image:
+    width, height = (int(length * short_px / min(image.size) + 0.5) for length in image.size)
     left, top = (width - resolution_px) // 2, (height - resolution_px) // 2
     scaled = image.resize((width, height), RESIZE_FILTER)
     return scaled.crop((left, top, left + resolution_px, top + resolution_px))

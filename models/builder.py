@@ -1,5 +1,7 @@
 """The Keras model of a spec."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import layers
@@ -11,8 +13,16 @@ from mnet_deploy.spec.families import INPUT_NAME, padding_of
 
 PREDICT_BATCH = 10
 
+MakeLayer = Callable[..., keras.KerasTensor]  # (layer, *inputs) -> output
 
-def build(spec: ModelSpec, weights: ModelWeights | None = None) -> keras.Model:
+
+def build(
+    spec: ModelSpec,
+    weights: ModelWeights | None = None,
+    *,
+    batch_norm_momentum: float = 0.99,
+    dropout: float = 0.0,
+) -> keras.Model:
     """Build the Keras model whose layers are those of `spec.layers()`.
 
     Layers that `keras.applications.MobileNet` has carry its names and come in its weight order.
@@ -20,20 +30,46 @@ def build(spec: ModelSpec, weights: ModelWeights | None = None) -> keras.Model:
     Args:
         spec: what to build.
         weights: set into the model if given; Keras' own initialisation otherwise.
+        batch_norm_momentum: of the moving statistics, for training.
+        dropout: share of the pooled features that training leaves out before the classifier.
 
     Returns:
         A model from [batch, resolution, resolution, channels] float32 to [batch, classes] probabilities, or to the
         last feature map for a spec without classes.
     """
-    size = spec.resolution_px
-    tensors = {INPUT_NAME: keras.Input((size, size, spec.channels_in), name=INPUT_NAME)}
-    for layer in spec.layers():
-        sources = [tensors[name] for name in layer.inputs]
-        tensors[layer.name] = _LAYERS[layer.kind](layer, *sources)
-    model = keras.Model(tensors[INPUT_NAME], tensors[spec.layers()[-1].name], name=spec.name.replace(".", "_"))
+
+    def convolution(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTensor:
+        if layer.kind is LayerKind.CLASSIFIER and dropout:
+            source = layers.Dropout(dropout, name="dropout")(source)
+        return _convolution(layer, source, batch_norm_momentum)
+
+    model = assemble(spec, convolution=convolution)
     if weights is not None:
         set_weights(model, weights)
     return model
+
+
+def assemble(
+    spec: ModelSpec,
+    *,
+    convolution: MakeLayer,
+    after_input: Callable[[keras.KerasTensor], keras.KerasTensor] = lambda tensor: tensor,
+) -> keras.Model:
+    """Connect the layers of a spec, with `convolution` making those that have weights.
+
+    Args:
+        spec: what to build.
+        convolution: makes everything from the convolution to its activation.
+        after_input: applied to the model's input.
+    """
+    size = spec.resolution_px
+    given = keras.Input((size, size, spec.channels_in), name=INPUT_NAME)
+    tensors = {INPUT_NAME: after_input(given)}
+    for layer in spec.layers():
+        sources = [tensors[name] for name in layer.inputs]
+        make = convolution if layer.kind.has_weights else _WITHOUT_WEIGHTS[layer.kind]
+        tensors[layer.name] = make(layer, *sources)
+    return keras.Model(given, tensors[spec.layers()[-1].name], name=spec.name.replace(".", "_"))
 
 
 def with_static_batch(model: keras.Model) -> keras.Model:
@@ -61,30 +97,32 @@ def set_weights(model: keras.Model, weights: ModelWeights) -> None:
             model.get_layer(f"{name}_bn").set_weights([arrays[k] for k in ("gamma", "beta", "mean", "variance")])
 
 
-def _convolution(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTensor:
-    padded, padding = _pad(layer, source)
+def _convolution(layer: LayerSpec, source: keras.KerasTensor, batch_norm_momentum: float) -> keras.KerasTensor:
+    padding, zeros = conv_padding(layer)
+    if zeros is not None:
+        name = layer.name.replace("_dw_", "_pad_") if "_dw_" in layer.name else f"{layer.name}_pad"
+        source = layers.ZeroPadding2D(zeros, name=name)(source)
     options = {"strides": layer.stride, "padding": padding, "use_bias": layer.bias, "name": layer.name}
     if layer.kind is LayerKind.DEPTHWISE:
-        output = layers.DepthwiseConv2D(layer.kernel_px, **options)(padded)
+        output = layers.DepthwiseConv2D(layer.kernel_px, **options)(source)
     else:
-        output = layers.Conv2D(layer.out_shape_hwc[2], layer.kernel_px, **options)(padded)
+        output = layers.Conv2D(layer.out_shape_hwc[2], layer.kernel_px, **options)(source)
     if layer.batch_norm:
-        output = layers.BatchNormalization(epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}_bn")(output)
+        output = layers.BatchNormalization(
+            momentum=batch_norm_momentum, epsilon=BATCH_NORM_EPSILON, name=f"{layer.name}_bn"
+        )(output)
     if layer.activation is Activation.RELU6:
         output = layers.ReLU(6.0, name=f"{layer.name}_relu")(output)
     return output
 
 
-def _pad(layer: LayerSpec, source: keras.KerasTensor) -> tuple[keras.KerasTensor, str]:
-    """Return what to convolve and with which of Keras' paddings; a layer of its own only where neither fits."""
+def conv_padding(layer: LayerSpec) -> tuple[str, tuple[tuple[int, int], tuple[int, int]] | None]:
+    """Return which of the frameworks' paddings a layer has, and the zeros to add before it where neither fits."""
     top, left, bottom, right = layer.padding_tlbr
     same, _ = padding_of("same", layer.in_shape_hwc[0], kernel_px=layer.kernel_px, stride=layer.stride)
     if (top, bottom) == same and (left, right) == same:
-        return source, "same"
-    if not any(layer.padding_tlbr):
-        return source, "valid"
-    name = layer.name.replace("_dw_", "_pad_") if "_dw_" in layer.name else f"{layer.name}_pad"
-    return layers.ZeroPadding2D(((top, bottom), (left, right)), name=name)(source), "valid"
+        return "same", None
+    return "valid", ((top, bottom), (left, right)) if any(layer.padding_tlbr) else None
 
 
 def _concatenation(layer: LayerSpec, *sources: keras.KerasTensor) -> keras.KerasTensor:
@@ -97,14 +135,10 @@ def _global_pool(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTens
 
 def _softmax(layer: LayerSpec, source: keras.KerasTensor) -> keras.KerasTensor:
     flat = layers.Reshape((layer.out_shape_hwc[2],), name="reshape_2")(source)  # Keras' own name for it
-    return layers.Activation("softmax", name=layer.name)(flat)
+    return layers.Activation("softmax", dtype="float32", name=layer.name)(flat)  # also under mixed precision
 
 
-_LAYERS = {
-    LayerKind.CONVOLUTION: _convolution,
-    LayerKind.DEPTHWISE: _convolution,
-    LayerKind.POINTWISE: _convolution,
-    LayerKind.CLASSIFIER: _convolution,
+_WITHOUT_WEIGHTS: dict[LayerKind, MakeLayer] = {
     LayerKind.CONCATENATION: _concatenation,
     LayerKind.GLOBAL_POOL: _global_pool,
     LayerKind.SOFTMAX: _softmax,

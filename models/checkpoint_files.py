@@ -19,8 +19,11 @@ import h5py
 import numpy as np
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.models import timm_files
 from mnet_deploy.models.keras_config import flat_layers
+from mnet_deploy.models.stored_layer import StoredLayer
 from mnet_deploy.models.weights import FloatArray
+from mnet_deploy.spec import Padding
 
 # Beside the layers of a Keras 3 file lie these, with variables of their own.
 _NO_LAYERS = ("optimizer", "loss_tracker", "compile_metrics", "metrics", "_")
@@ -45,49 +48,6 @@ _DAMAGE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredLayer:
-    """The arrays of one layer as a file has them.
-
-    Attributes:
-        name: the layer's name; the file's own group name where it does not keep it.
-        path: where in the file; contains the layer's class in Keras 3 files, names of its arrays in older ones.
-        arrays: in Keras' order.
-        class_name: Keras' class where the file has a configuration that says it, else None.
-    """
-
-    name: str
-    path: str
-    arrays: tuple[FloatArray, ...]
-    class_name: str | None = None
-
-    @property
-    def is_batch_norm(self) -> bool:
-        return len(self.arrays) == 4 and all(array.ndim == 1 for array in self.arrays)
-
-    @property
-    def is_depthwise(self) -> bool:
-        if self.arrays[0].ndim != 4:
-            return False
-        if self.class_name is not None:
-            return self.class_name == "DepthwiseConv2D"
-        words = f"{self.path}/{self.name}"
-        if re.search(r"depthwise|(^|[_/])dw(_|/|$)", words):
-            return True
-        if re.search(r"(^|/)conv", words):
-            return False
-        height, _, channels, multiplier = self.arrays[0].shape
-        return bool(height > 1 and channels > 1 and multiplier == 1)  # nothing but the shape is left to tell by
-
-    @property
-    def is_convolution(self) -> bool:
-        return self.arrays[0].ndim == 4 and not self.is_depthwise
-
-    @property
-    def is_dense(self) -> bool:
-        return self.arrays[0].ndim == 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """What a file holds.
 
@@ -96,39 +56,49 @@ class Checkpoint:
         sha256: of the file.
         layers: those with arrays, in the order they were made.
         config: the model's configuration where the file has one (`.keras`, whole-model `.h5`), else None.
+        padding: where the format implies it (PyTorch's is symmetric), else None.
     """
 
     path: Path
     sha256: str
     layers: tuple[StoredLayer, ...]
     config: dict[str, Any] | None
+    padding: Padding | None = None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a `.keras`, `.weights.h5` or legacy `.h5` file.
+    """Read a `.keras`, `.weights.h5` or legacy `.h5` file, or timm's weights in a `.safetensors` file.
 
     Raises:
         SpecError: no such file, or not one of these formats, or damaged.
     """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "nothing there"
-        raise SpecError(f"{path}: expected a .keras, .weights.h5 or .h5 checkpoint. Received: {what}")
+        raise SpecError(f"{path}: expected a .keras, .weights.h5, .h5 or .safetensors checkpoint. Received: {what}")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise SpecError(f"{path}: expected a checkpoint that can be read. Received: {error.strerror}") from error
     if not content:
         raise SpecError(f"{path}: expected a checkpoint. Received: an empty file. Copy it again")
+    padding = None
     try:
-        layers, config = _read(content)
+        if timm_files.is_safetensors(content):
+            layers, config, padding = timm_files.read_safetensors(content), None, timm_files.PADDING
+        else:
+            layers, config = _read(content)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from error
     except _DAMAGE as error:
         raise SpecError(
-            f"{path}: expected a .keras, .weights.h5 or .h5 checkpoint. Received: a damaged or foreign file "
-            f"({str(error) or type(error).__name__}). Copy it again or save it anew from Keras"
+            f"{path}: expected a .keras, .weights.h5, .h5 or .safetensors checkpoint. Received: a damaged or foreign "
+            f"file ({str(error) or type(error).__name__}). Copy it again or save it anew from Keras"
         ) from error
     if not layers:
         raise SpecError(f"{path}: expected a checkpoint with weights. Received: a file without any")
-    return Checkpoint(path=path, sha256=hashlib.sha256(content).hexdigest(), layers=layers, config=config)
+    return Checkpoint(
+        path=path, sha256=hashlib.sha256(content).hexdigest(), layers=layers, config=config, padding=padding
+    )
 
 
 def _read(content: bytes) -> tuple[tuple[StoredLayer, ...], dict[str, Any] | None]:

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from mnet_deploy.errors import SpecError
-from mnet_deploy.models.checkpoint_files import Checkpoint, StoredLayer
+from mnet_deploy.models.checkpoint_files import Checkpoint
 from mnet_deploy.models.keras_config import ConfigFacts, read_config
+from mnet_deploy.models.stored_layer import StoredLayer
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, expected_shapes
 from mnet_deploy.spec import Family, LayerKind, LayerSpec, ModelSpec
 from mnet_deploy.spec.families import STEM_WIDTH
@@ -77,6 +78,8 @@ def match_weights(checkpoint: Checkpoint, spec: ModelSpec) -> tuple[dict[str, La
 
 def facts_of(checkpoint: Checkpoint, spec: ModelSpec) -> ConfigFacts:
     """Return what the configuration in a file says; raises a `SpecError` that names the file."""
+    if checkpoint.padding is not None:
+        return ConfigFacts(padding=checkpoint.padding)
     try:
         return read_config(checkpoint.config, spec)
     except SpecError as error:

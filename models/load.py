@@ -2,18 +2,20 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.models.shipped_checkpoint import SHIPPED, shipped_weights
 from mnet_deploy.models.weights import LayerWeights, ModelWeights, check_weights, random_layer, random_weights
 from mnet_deploy.spec import LayerKind, ModelSpec
 
 RANDOM = "random"
 IMAGENET = "imagenet"
+NAMES = (SHIPPED, IMAGENET, RANDOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def load_model(source: str, overrides: Mapping[str, Any], *, seed: int = 0) -> L
     """Return the spec and weights that `source` names.
 
     Args:
-        source: `random`, `imagenet`, or a path to a `.keras`, `.weights.h5` or `.h5` file.
+        source: `shipped`, `random`, `imagenet`, or a path to a `.keras`, `.weights.h5`, `.h5` or `.safetensors` file.
         overrides: fields of `ModelSpec` that the user asked for.
         seed: for random weights and for a new head.
 
@@ -59,7 +61,12 @@ def load_model(source: str, overrides: Mapping[str, Any], *, seed: int = 0) -> L
     """
     if source == RANDOM:
         return _random(ModelSpec(**overrides), seed)
-    loaded = _imagenet(dict(overrides), seed) if source == IMAGENET else _from_file(Path(source), overrides, seed)
+    if source == IMAGENET:
+        loaded = _imagenet(dict(overrides), seed)
+    elif source == SHIPPED:
+        loaded = replace(_from_file(shipped_weights(), overrides, seed), origin=SHIPPED, path=None)
+    else:
+        loaded = _from_file(Path(source), overrides, seed)
     check_weights(loaded.spec, loaded.weights, origin=source)
     return loaded
 
@@ -153,8 +160,8 @@ def digest(weights: ModelWeights) -> str:
 
 def require_file_or_name(source: str) -> None:
     """Raise a SpecError early if `source` is neither a known name nor an existing file."""
-    if source not in (RANDOM, IMAGENET) and not Path(source).exists():
+    if source not in NAMES and not Path(source).exists():
         raise SpecError(
-            f"--weights takes {RANDOM}, {IMAGENET} or a .keras, .weights.h5 or .h5 file. Received: {source}, which "
-            "does not exist"
+            f"--weights takes {', '.join(NAMES)} or a .keras, .weights.h5, .h5 or .safetensors file. "
+            f"Received: {source}, which does not exist"
         )

@@ -35,6 +35,7 @@ HEAVY = {
     "matplotlib",
     "onnx",
     "onnxruntime",
+    "safetensors",
     "scipy",
     "tensorflow",
     "tflite_runtime",

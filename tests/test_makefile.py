@@ -8,9 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-OPTIONS = ("WEIGHTS", "CALIBRATION", "LABELS", "CLASSES", "ALPHA", "RESOLUTION", "PRECISION", "IO", "OUT", "FORCE")
+OPTIONS = (
+    "WEIGHTS",
+    "CALIBRATION",
+    "LABELS",
+    "CLASSES",
+    "ALPHA",
+    "RESOLUTION",
+    "PRECISION",
+    "IO",
+    "OUT",
+    "FORCE",
+)
 CLEAN_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-CLEAN_ENVIRONMENT = {name: value for name, value in CLEAN_ENVIRONMENT.items() if name not in OPTIONS}
+CLEAN_ENVIRONMENT = {name: value for name, value in CLEAN_ENVIRONMENT.items() if name not in (*OPTIONS, "DATA")}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -25,7 +36,7 @@ def make(tmp_path):
     mnet.parent.mkdir(parents=True)
     mnet.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     mnet.chmod(0o755)
-    for stamp in (".core", ".export", ".dev"):
+    for stamp in (".core", ".export", ".train", ".dev"):
         (tmp_path / ".venv" / stamp).touch()
 
     def run(*arguments, **environment):
@@ -56,7 +67,7 @@ def test_help_is_the_default_and_lists_every_target(make):
 
 
 def test_export_with_nothing_set_may_be_run_again(make):
-    assert make("export-tflite") == (0, ["export", "--format", "tflite", "--out", "exports/random", "--force"])
+    assert make("export-tflite") == (0, ["export", "--format", "tflite", "--out", "exports/default", "--force"])
 
 
 @pytest.mark.parametrize(
@@ -97,3 +108,14 @@ def test_an_old_python_is_refused_in_one_line(make, tmp_path):
     assert status == 2
     assert lines[0] == "make: Python 3.11 or newer is needed"
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_shipped_checkpoint_is_trained_again_by_its_own_recipe(make):
+    expected = ["train", "--recipe", "shipped", "--data", "my photos", "--test", "--out", "again", "--force"]
+    assert make("train-default", "DATA=my photos", "OUT=again", "FORCE=1") == (0, expected)
+
+
+def test_training_again_needs_the_photos(make):
+    status, lines = make("train-default")
+    assert status == 2
+    assert "give DATA=" in lines[0]

@@ -37,14 +37,18 @@ def test_packages_are_regular_packages(package):
     assert (next(path for name, path in files_by_package() if name == package).parent / "__init__.py").is_file()
 
 
+def is_shipped(package, name):
+    """Whether a glob of the package, or of one that its folder lies in, takes a file."""
+    patterns = SETUPTOOLS["package-data"].get(package, [])
+    if any(fnmatch(name, pattern) for pattern in patterns):
+        return True
+    parent, _, folder = package.rpartition(".")
+    return package not in SETUPTOOLS["packages"] and is_shipped(parent, f"{folder}/{name}")
+
+
 def test_every_data_file_is_shipped():
-    globs = SETUPTOOLS["package-data"]
-    lost = [
-        str(path.relative_to(ROOT))
-        for package, path in files_by_package()
-        if path.suffix != ".py" and not any(fnmatch(path.name, pattern) for pattern in globs.get(package, []))
-    ]
-    assert lost == []
+    data = [(package, path) for package, path in files_by_package() if path.suffix != ".py"]
+    assert [str(path.relative_to(ROOT)) for package, path in data if not is_shipped(package, path.name)] == []
 
 
 def test_folders_beside_the_package_install_inside_it():

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from mnet_deploy import __version__
-from mnet_deploy.cli import cost, export, inspect, verify
+from mnet_deploy.cli import cost, export, inspect, train, verify
 from mnet_deploy.errors import MnetError
 from mnet_deploy.interrupts import catch_interrupts, interrupted
 
@@ -26,13 +26,15 @@ _EXTRA_OF = {
     "ai_edge_litert": "litert",
     "h5py": "export",
     "keras": "export",
+    "matplotlib": "report",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "PIL": "export",
+    "safetensors": "export",
     "tensorflow": "export",
 }
 
-VERBS: dict[str, ModuleType] = {"cost": cost, "export": export, "inspect": inspect, "verify": verify}
+VERBS: dict[str, ModuleType] = {"cost": cost, "train": train, "export": export, "inspect": inspect, "verify": verify}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -22,6 +22,8 @@ from mnet_deploy.images import preprocessing
 from mnet_deploy.labels import read_labels, require_labels
 from mnet_deploy.models.builder import PREDICT_BATCH, build, predict, with_static_batch
 from mnet_deploy.models.load import LoadedModel, load_model, require_file_or_name
+from mnet_deploy.models.shipped_checkpoint import LABELS_NAME as SHIPPED_LABELS
+from mnet_deploy.models.shipped_checkpoint import SHIPPED, shipped_path
 from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest, Io
 from mnet_deploy.progress import Progress
@@ -86,6 +88,8 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     require_file_or_name(request.weights)
     labels = read_labels(request.labels) if request.labels is not None else None
     loaded = load_model(request.weights, request.spec_overrides, seed=request.seed)
+    if request.weights == SHIPPED and labels is None and loaded.trained and loaded.spec.classes is not None:
+        labels = read_labels(shipped_path(SHIPPED_LABELS))
     if labels is not None:
         require_labels(labels, loaded.spec.classes, origin=str(request.labels))
     names = _file_names(request, loaded.spec.name, labels)

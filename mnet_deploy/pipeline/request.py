@@ -30,7 +30,7 @@ class ExportRequest:
     """The options of `mnet export`.
 
     Attributes:
-        weights: `random`, `imagenet` or a checkpoint file.
+        weights: `shipped`, `random`, `imagenet` or a checkpoint file.
         spec_overrides: fields of `ModelSpec` that the user gave.
         precisions: one file each.
         io: element type of the int8 file's input and output; the other precisions take and give floats.

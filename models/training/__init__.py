@@ -1,0 +1,1 @@
+"""Train a model of the family on folders of photos."""

@@ -1,0 +1,162 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnet_deploy.cli import main
+from mnet_deploy.errors import SpecError
+from mnet_deploy.models.training import loop
+from mnet_deploy.models.training.options import TrainOptions
+from mnet_deploy.models.training.run import TrainRequest, train
+from mnet_deploy.progress import Progress
+
+TINY = {"spec_overrides": {"alpha": 0.25, "resolution_px": 32}, "batch_size": 8, "seed": 5}
+
+
+def _train(photos: Path, out: Path, *, resume=False, force=False, use_test=False, **options):
+    request = TrainRequest(
+        data=photos,
+        out=out,
+        options=TrainOptions(**{**TINY, **options}),
+        resume=resume,
+        force=force,
+        use_test=use_test,
+        notes={"source": "made by the tests", "licence": "CC0"},
+    )
+    return train(request, Progress())
+
+
+@pytest.fixture(scope="module")
+def trained(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("trained")
+    return out, _train(photos, out, epochs=25)
+
+
+def test_a_small_model_learns_three_colours(trained):
+    _, record = trained
+    assert record["result"]["accuracy"]["val"]["top1"] >= 0.8  # a guess is right a third of the time
+    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+
+
+def test_the_result_is_complete(trained):
+    out, record = trained
+    names = {path.name for path in out.iterdir()}
+    assert names == {
+        "mobilenet_v1_0.25_32.keras",
+        "labels.txt",
+        "training.json",
+        "learning_curve.png",
+        "confusion_matrix.png",
+        "MODEL_CARD.md",
+        "state",
+    }
+    assert json.loads((out / "training.json").read_text()) == json.loads(json.dumps(record))
+    assert (out / "labels.txt").read_text().split() == ["cyan", "orange", "violet"]
+    assert (out / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "made by the tests" in (out / "MODEL_CARD.md").read_text()
+
+
+def test_the_kept_epoch_is_the_best_on_validation(trained):
+    _, record = trained
+    history, kept = record["history"], record["result"]["best_epoch"]
+    best = max(history, key=lambda epoch: (epoch["val_top1"], -epoch["val_loss"]))
+    assert history[kept - 1] == best
+    assert record["result"]["accuracy"]["val"]["top1"] == pytest.approx(best["val_top1"])
+
+
+def test_the_checkpoint_exports(trained, photos, tmp_path, capsys):
+    out, _ = trained
+    arguments = ["--weights", str(out / "mobilenet_v1_0.25_32.keras"), "--labels", str(out / "labels.txt")]
+    assert main(["export", *arguments, "--calibration", str(photos), "--out", str(tmp_path / "o")]) == 0
+    assert "mobilenet_v1_0.25_32_int8_uint8.tflite" in capsys.readouterr().out
+
+
+def test_a_stopped_run_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
+    whole = _train(photos, tmp_path / "whole", epochs=4)
+    original, calls = loop.save_state, []
+
+    def killed(*arguments):
+        original(*arguments)
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "save_state", killed)
+    with pytest.raises(KeyboardInterrupt):
+        _train(photos, tmp_path / "stopped", epochs=4)
+    monkeypatch.setattr(loop, "save_state", original)
+    with pytest.raises(SpecError, match="has the state of a stopped run"):
+        _train(photos, tmp_path / "stopped", epochs=4)
+    resumed = _train(photos, tmp_path / "stopped", epochs=4, resume=True)
+    for key in ("loss", "top1", "val_loss", "val_top1"):
+        expected = [epoch[key] for epoch in whole["history"]]
+        np.testing.assert_allclose([epoch[key] for epoch in resumed["history"]], expected, rtol=1e-4, err_msg=key)
+
+
+def test_other_options_cannot_resume(photos, tmp_path):
+    _train(photos, tmp_path, epochs=1)
+    with pytest.raises(SpecError, match="a run goes on with the options it began with: options was"):
+        _train(photos, tmp_path, epochs=1, resume=True, force=True, label_smoothing=0.3)
+
+
+def test_nothing_to_resume_is_said(photos, tmp_path):
+    with pytest.raises(SpecError, match=r"expected state\.npz of a run to go on with"):
+        _train(photos, tmp_path, epochs=1, resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_and_says_when(photos, tmp_path):
+    with pytest.raises(loop.TrainingDiverged, match=r"the loss became nan in epoch 1, step \d of 4"):
+        _train(photos, tmp_path, epochs=2, learning_rate=1e30)
+    assert not (tmp_path / "training.json").exists()
+
+
+def test_patience_stops_early(photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "evaluate", lambda *_: (1.0, 0.5, np.zeros(3, np.intp)))
+    trainer_result = []
+    monkeypatch.setattr(
+        "mnet_deploy.models.training.run._record", lambda *a: trainer_result.append(a[4]) or {"name": "x"}
+    )
+    monkeypatch.setattr("mnet_deploy.models.training.run._stage_all", lambda *_: None)
+    _train(photos, tmp_path, epochs=9, patience=2)
+    assert trainer_result[0].epoch == 3  # the first is the best, two more are not better
+
+
+def test_a_full_disk_leaves_the_last_state(photos, tmp_path, monkeypatch):
+    _train(photos, tmp_path, epochs=1)
+    before = (tmp_path / "state" / "state.npz").read_bytes()
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mnet_deploy.models.training.state.np.savez", full)
+    with pytest.raises(SpecError, match="the state after epoch 1 cannot be written"):
+        _train(photos, tmp_path, epochs=1, force=True)
+    assert (tmp_path / "state" / "state.npz").read_bytes() == before
+    assert not list((tmp_path / "state").glob(".*"))
+
+
+def test_the_test_split_is_used_only_when_asked(split_photos, tmp_path):
+    without = _train(split_photos, tmp_path / "a", epochs=1)
+    assert set(without["result"]["accuracy"]) == {"val"}
+    used = _train(split_photos, tmp_path / "b", epochs=1, use_test=True)
+    assert used["result"]["accuracy"]["test"]["photos"] == 12
+
+
+@pytest.mark.parametrize("augmentation", ["none", "light", "strong"])
+def test_batches_are_drawn_from_the_seed_alone(augmentation):
+    import tensorflow as tf
+
+    from mnet_deploy.models.training.augment import augment
+    from mnet_deploy.models.training.options import Augmentation
+
+    pixels = tf.constant(np.random.default_rng(0).integers(0, 256, (4, 37, 37, 3), np.uint8))
+    first, again, other = (
+        augment(pixels, tf.constant(seed), resolution_px=32, augmentation=Augmentation(augmentation)).numpy()
+        for seed in ([1, 2], [1, 2], [1, 3])
+    )
+    assert first.shape == (4, 32, 32, 3)
+    assert first.min() >= 0
+    assert first.max() <= 255
+    np.testing.assert_array_equal(first, again)
+    assert np.array_equal(first, other) == (augmentation == "none")
