@@ -117,7 +117,7 @@ def _table(result: "ExportResult") -> str:
 
 def _say_what_to_know(result: "ExportResult", progress: "Progress") -> None:
     for reason in dict.fromkeys(reason for _, artifact in result.artifacts for reason in artifact.unfit_for_accuracy):
-        progress.note(f"GOOD FOR SIZE AND LATENCY ONLY - {reason}")
+        progress.note(f"UNFIT FOR ACCURACY, good for size and latency: {reason}")
     if result.artifacts and all(artifact.checks["fidelity_judged"] for _, artifact in result.artifacts):
         images = result.artifacts[0][1].checks["fidelity"]["images"]
         progress.note(f"figures: against the Keras model, on the {images} calibration images")

@@ -239,7 +239,10 @@ def _unfit_for_accuracy(job: _Job, precision: Precision) -> tuple[str, ...]:
     elif not job.loaded.head_trained:
         reasons.append("the classifier is new and random: its answers mean nothing")
     elif precision in (Precision.INT8, Precision.INT16X8) and job.request.calibration is None:
-        reasons.append(f"calibrated on {job.calibration.source} images, not on photos: expect a large loss of accuracy")
+        reasons.append(
+            f"calibrated on {job.calibration.source} images, not on photos: its accuracy is unknown until mnet verify "
+            "measures it"
+        )
     return tuple(reasons)
 
 

@@ -32,7 +32,8 @@ def refused(mnet, tmp_path):
 
     def run(*options, out=None, status=UNUSABLE):
         before = state(tmp_path)
-        answer = mnet("export", *options, "--out", tmp_path / "new" / "out" if out is None else out)
+        weights = [] if "--weights" in options else ["--weights", "random"]
+        answer = mnet("export", *weights, *options, "--out", tmp_path / "new" / "out" if out is None else out)
         assert answer.status == status, answer
         assert state(tmp_path) == before
         return answer.error_line

@@ -20,7 +20,7 @@ from mnet_deploy.runners import local
 from mnet_deploy.spec import ModelSpec
 
 STEM = "mobilenet_v1_0.25_32"
-RANDOM = ["--alpha", "0.25", "--resolution", "32", "--classes", "5", "--calibration-count", "2"]
+RANDOM = ["--weights", "random", "--alpha", "0.25", "--resolution", "32", "--classes", "5", "--calibration-count", "2"]
 
 
 def names(folder):
@@ -197,7 +197,7 @@ def test_a_newcomer_gets_a_file_a_table_and_one_loud_line(random_export):
     # 32 ops: 28 convolutions, RESHAPE and SOFTMAX, and a QUANTIZE at each end between uint8 and int8
     assert row.split() == [str(out / f"{STEM}_int8.tflite"), str(size), "uint8", "32", "-", "-", "-"]
     assert done.stderr.splitlines() == [
-        "mnet: GOOD FOR SIZE AND LATENCY ONLY - random weights: its answers mean nothing"
+        "mnet: UNFIT FOR ACCURACY, good for size and latency: random weights: its answers mean nothing"
     ]
 
 
@@ -226,7 +226,7 @@ def test_ranges_of_noise_are_unfit_for_accuracy(mnet, colour_checkpoint, tmp_pat
     assert fp32.unfit_for_accuracy == ()  # no range of it depends on the images
     (reason,) = int8.unfit_for_accuracy
     assert reason.startswith("calibrated on noise images, not on photos")
-    assert f"mnet: GOOD FOR SIZE AND LATENCY ONLY - {reason}" in answer.err.splitlines()
+    assert f"mnet: UNFIT FOR ACCURACY, good for size and latency: {reason}" in answer.err.splitlines()
     assert fp32.checks["fidelity"]["top1_agreement"] is None
     assert fp32.output.shape == (1, 1, 1, 256)
     assert "the classifier is left out" in answer.err

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 STEM = "mobilenet_v1_0.25_64"
-OPTIONS = ["--alpha", "0.25", "--resolution", "64", "--classes", "5", "--calibration-count", "20"]
+OPTIONS = [
+    "--weights",
+    "random",
+    "--alpha",
+    "0.25",
+    "--resolution",
+    "64",
+    "--classes",
+    "5",
+    "--calibration-count",
+    "20",
+]
 INTERRUPTED = 130
 pytestmark = pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="needs a /proc file system")
 
