@@ -28,6 +28,7 @@ from mnet_deploy.models.training.record import TRAINING_FORMAT
 from mnet_deploy.models.training.state import STATE_NAME, Progressed
 from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.progress import Progress
+from mnet_deploy.spec import ModelSpec
 
 STATE_FOLDER = "state"
 FILE_NAMES = (LABELS_NAME, RECORD_NAME, "learning_curve.png", "confusion_matrix.png", "MODEL_CARD.md")
@@ -96,7 +97,7 @@ def _trainer(
 ) -> Trainer:
     options, spec = request.options, loaded.spec
     photos = {split.name: _decoded(split, loaded, progress) for split in (folder.train, folder.validation)}
-    if tf.config.list_physical_devices("GPU"):
+    if tf.config.list_physical_devices("GPU") and not options.qat:  # TensorFlow rounds to grids in float32 only
         keras.mixed_precision.set_global_policy("mixed_float16")
     keras.utils.set_random_seed(options.seed)
     if options.qat:
@@ -113,19 +114,23 @@ def _trainer(
         train=photos["train"],
         validation=photos["val"],
         classes=len(folder.labels),
-        teacher=_teacher(options, len(folder.labels)),
+        teacher=_teacher(options, spec),
         folder=state,
         identity={"options": options.to_json(), "spec": spec.to_json(), "start": loaded.sha256, "data": digest(folder)},
     )
 
 
-def _teacher(options: TrainOptions, classes: int) -> keras.Model | None:
+def _teacher(options: TrainOptions, spec: ModelSpec) -> keras.Model | None:
     if options.teacher is None:
         return None
     loaded = load_model(str(options.teacher), {})
-    if loaded.spec.classes != classes:
-        raise SpecError(f"{options.teacher}: a teacher of {classes} classes is needed. Received: {loaded.spec.classes}")
-    return build(loaded.spec, loaded.weights)
+    taught = loaded.spec.with_changes(resolution_px=spec.resolution_px)
+    if (taught.classes, taught.channels_in) != (spec.classes, spec.channels_in):
+        raise SpecError(
+            f"{options.teacher}: a teacher of {spec.classes} classes and {spec.channels_in} channels is needed. "
+            f"Received: {taught.classes} classes, {taught.channels_in} channels"
+        )
+    return build(taught, loaded.weights)
 
 
 def _decoded(split: Split, loaded: LoadedModel, progress: Progress) -> Photos:

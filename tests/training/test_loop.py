@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,18 +8,23 @@ import pytest
 from mnet_deploy.cli import main
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.training import loop
-from mnet_deploy.models.training.options import TrainOptions
+from mnet_deploy.models.training.options import Augmentation, OptimizerName, TrainOptions
 from mnet_deploy.models.training.run import TrainRequest, train
 from mnet_deploy.progress import Progress
 
 TINY = {"spec_overrides": {"alpha": 0.25, "resolution_px": 32}, "batch_size": 8, "seed": 5}
 
 
+def _typed(options):
+    kinds = {"optimizer": OptimizerName, "augmentation": Augmentation}
+    return {name: kinds.get(name, lambda value: value)(value) for name, value in options.items()}
+
+
 def _train(photos: Path, out: Path, *, resume=False, force=False, use_test=False, **options):
     request = TrainRequest(
         data=photos,
         out=out,
-        options=TrainOptions(**{**TINY, **options}),
+        options=TrainOptions(**{**TINY, **_typed(options)}),
         resume=resume,
         force=force,
         use_test=use_test,
@@ -70,6 +76,21 @@ def test_the_checkpoint_exports(trained, photos, tmp_path, capsys):
     arguments = ["--weights", str(out / "mobilenet_v1_0.25_32.keras"), "--labels", str(out / "labels.txt")]
     assert main(["export", *arguments, "--calibration", str(photos), "--out", str(tmp_path / "o")]) == 0
     assert "mobilenet_v1_0.25_32_int8_uint8.tflite" in capsys.readouterr().out
+
+
+def test_a_teacher_of_another_size_mixup_and_the_papers_optimiser(trained, photos, tmp_path):
+    teacher = trained[0] / "mobilenet_v1_0.25_32.keras"
+    model = {"spec_overrides": {"alpha": 0.1, "resolution_px": 48}, "teacher": teacher, "teacher_weight": 0.7}
+    record = _train(photos, tmp_path, epochs=2, optimizer="rmsprop", mixup=0.2, augmentation="strong", **model)
+    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+
+
+def test_a_teacher_of_other_classes_is_refused(trained, split_photos, tmp_path):
+    folder = tmp_path / "two"
+    for label in ("cyan", "orange"):
+        shutil.copytree(split_photos / "train" / label, folder / label)
+    with pytest.raises(SpecError, match="a teacher of 2 classes and 3 channels is needed"):
+        _train(folder, tmp_path / "out", epochs=1, teacher=trained[0] / "mobilenet_v1_0.25_32.keras")
 
 
 def test_a_stopped_run_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
