@@ -37,7 +37,9 @@ def test_a_truncated_file_is_refused_at_any_length(contents, tmp_path, suffix):
     path = tmp_path / f"m{suffix}"
     for length in (1, 2, 4, 100, 1000, len(whole) // 2, len(whole) - 2000, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(SpecError, match=r"expected a \.keras, \.weights\.h5 or \.h5 checkpoint") as caught:
+        with pytest.raises(
+            SpecError, match=r"expected a \.keras, \.weights\.h5, \.h5 or \.safetensors checkpoint"
+        ) as caught:
             load_model(str(path), {})
         assert str(path) in str(caught.value), length
         assert "Copy it again" in str(caught.value), length
@@ -155,7 +157,7 @@ def test_a_name_that_is_neither_known_nor_a_file_is_refused_early(tmp_path):
     require_file_or_name("imagenet")
     require_file_or_name(str(tmp_path))  # there; what it is shows when it is read
     with pytest.raises(
-        SpecError, match=r"takes random, imagenet or a \.keras.* Received: ramdon, which does not exist"
+        SpecError, match=r"takes shipped, imagenet, random or a \.keras.* Received: ramdon, which does not exist"
     ):
         require_file_or_name("ramdon")
 

