@@ -19,7 +19,7 @@ FOLDERS = {
     "runners": "mnet_deploy/runners",
     "models": "mnet_deploy/models",
 }
-ALL_EXTRAS = "export,onnx"
+ALL_EXTRAS = "export,onnx,report"
 
 
 def main() -> int:
