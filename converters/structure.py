@@ -11,19 +11,14 @@ from mnet_deploy.graph_facts import (
 )
 from mnet_deploy.graph_readers import OpGraph
 from mnet_deploy.spec import Activation, LayerKind, ModelSpec
-from mnet_deploy.spec.families import padding_of
+from mnet_deploy.spec.families import conv_padding
 
 _INTEGER = (Precision.INT8, Precision.INT16X8)
 
 
 def expected_pads(spec: ModelSpec) -> int:
     """Return how many layers need a PAD op: those whose zeros are neither TFLite's SAME nor none (VALID)."""
-    count = 0
-    for layer in spec.layers():
-        top, left, bottom, right = layer.padding_tlbr
-        same, _ = padding_of("same", layer.in_shape_hwc[0], kernel_px=layer.kernel_px, stride=layer.stride)
-        count += any(layer.padding_tlbr) and ((top, bottom) != same or (left, right) != same)
-    return count
+    return sum(conv_padding(layer)[1] is not None for layer in spec.layers())
 
 
 def structure_failures(graph: OpGraph, spec: ModelSpec, precision: Precision) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, ModelWeights
 from mnet_deploy.spec import Activation, LayerKind, LayerSpec, ModelSpec
-from mnet_deploy.spec.families import INPUT_NAME, padding_of
+from mnet_deploy.spec.families import INPUT_NAME, conv_padding
 
 PREDICT_BATCH = 10
 
@@ -114,15 +114,6 @@ def _convolution(layer: LayerSpec, source: keras.KerasTensor, batch_norm_momentu
     if layer.activation is Activation.RELU6:
         output = layers.ReLU(6.0, name=f"{layer.name}_relu")(output)
     return output
-
-
-def conv_padding(layer: LayerSpec) -> tuple[str, tuple[tuple[int, int], tuple[int, int]] | None]:
-    """Return which of the frameworks' paddings a layer has, and the zeros to add before it where neither fits."""
-    top, left, bottom, right = layer.padding_tlbr
-    same, _ = padding_of("same", layer.in_shape_hwc[0], kernel_px=layer.kernel_px, stride=layer.stride)
-    if (top, bottom) == same and (left, right) == same:
-        return "same", None
-    return "valid", ((top, bottom), (left, right)) if any(layer.padding_tlbr) else None
 
 
 def _concatenation(layer: LayerSpec, *sources: keras.KerasTensor) -> keras.KerasTensor:

@@ -163,6 +163,15 @@ class _GraphBuilder:
         )
 
 
+def conv_padding(layer: LayerSpec) -> tuple[str, tuple[tuple[int, int], tuple[int, int]] | None]:
+    """Return which of the frameworks' paddings a layer has, and the zeros to add before it where neither fits."""
+    top, left, bottom, right = layer.padding_tlbr
+    same, _ = padding_of("same", layer.in_shape_hwc[0], kernel_px=layer.kernel_px, stride=layer.stride)
+    if (top, bottom) == same and (left, right) == same:
+        return "same", None
+    return "valid", ((top, bottom), (left, right)) if any(layer.padding_tlbr) else None
+
+
 def padding_of(rule: str, in_px: int, *, kernel_px: int, stride: int) -> tuple[tuple[int, int], int]:
     """Return ((zeros before, zeros after), output size) along one axis.
 

@@ -11,10 +11,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from mnet_deploy.models.builder import assemble, conv_padding
+from mnet_deploy.models.builder import assemble
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, ModelWeights, expected_shapes
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.spec import Activation, LayerKind, LayerSpec, ModelSpec
+from mnet_deploy.spec.families import conv_padding
 
 RELU6_MAX = 6.0
 KERNEL_STEPS = 127  # int8 without -128: symmetric
