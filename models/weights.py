@@ -32,6 +32,16 @@ class LayerWeights:
     mean: FloatArray | None = None
     variance: FloatArray | None = None
 
+    def require_batch_norm(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Return gamma, beta, mean and variance of a layer with batch normalisation.
+
+        Raises:
+            ValueError: one of them is missing.
+        """
+        if self.gamma is None or self.beta is None or self.mean is None or self.variance is None:
+            raise ValueError("expected a layer with batch normalisation; received one without all of its arrays")
+        return self.gamma, self.beta, self.mean, self.variance
+
     def arrays(self) -> Iterator[tuple[str, FloatArray]]:
         """Yield (name, array) of those that are there, in Keras' weight order."""
         for field in fields(self):

@@ -5,6 +5,7 @@ from enum import StrEnum
 from math import prod
 
 Shape = tuple[int, int, int]
+RELU6_MAX = 6.0
 
 
 class LayerKind(StrEnum):

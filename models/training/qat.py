@@ -16,8 +16,8 @@ from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, ModelWe
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.spec import Activation, LayerKind, LayerSpec, ModelSpec
 from mnet_deploy.spec.families import conv_padding
+from mnet_deploy.spec.layer_spec import RELU6_MAX
 
-RELU6_MAX = 6.0
 KERNEL_STEPS = 127  # int8 without -128: symmetric
 
 
