@@ -5,9 +5,10 @@ that a file that crashes the engine takes nothing else down. It imports nothing 
 
     python agent.py infer --model FILE --inputs IN.npy --outputs OUT.npy --nonce TEXT [--threads N]
 
-`infer` runs every entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and
-writes what the model answers to OUT.npy. Standard output is JSON Lines: `start` with the engine and its version, and
-as the last line `end` with the nonce and the count. Without that last line the run failed.
+Its first bytes say what a file is: a .tflite runs with LiteRT, a .onnx or .ort with ONNX Runtime. `infer` runs every
+entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and writes what the model
+answers to OUT.npy. Standard output is JSON Lines: `start` with the engine and its version, and as the last line `end`
+with the nonce and the count. Without that last line the run failed.
 """
 
 import argparse
@@ -15,7 +16,8 @@ import json
 import platform
 import sys
 from importlib import metadata
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -43,6 +45,36 @@ class LiteRtEngine:
         return self._interpreter.get_tensor(self._output)
 
 
+class OnnxRuntimeEngine:
+    """Runs .onnx and .ort files with ONNX Runtime on the CPU."""
+
+    name = "onnxruntime"
+
+    def __init__(self, path: str, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3  # errors only: they come as exceptions, too
+        if identifier(path) == b"ORTM":
+            options.add_session_config_entry("session.load_model_format", "ORT")
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+        self._outputs = [self._session.get_outputs()[0].name]
+
+    def run(self, values: Any) -> Any:
+        return self._session.run(self._outputs, {self._input: values})[0]
+
+
+def identifier(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        return file.read(8)[4:]
+
+
+def engine_for(path: str, threads: int) -> Union[LiteRtEngine, OnnxRuntimeEngine]:
+    return LiteRtEngine(path, threads) if identifier(path) == b"TFL3" else OnnxRuntimeEngine(path, threads)
+
+
 def emit(event: str, **fields: Any) -> None:
     print(json.dumps({"event": event, **fields}), flush=True)
 
@@ -55,7 +87,7 @@ def version_of(distribution: str) -> Optional[str]:
 
 
 def infer(args: argparse.Namespace) -> None:
-    engine = LiteRtEngine(args.model, args.threads)
+    engine = engine_for(args.model, args.threads)
     emit("start", engine=engine.name, engine_version=version_of(engine.name), python=platform.python_version())
     inputs = np.load(args.inputs, mmap_mode="r", allow_pickle=False)
     answers = [engine.run(np.ascontiguousarray(inputs[index : index + 1])) for index in range(len(inputs))]

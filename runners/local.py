@@ -21,6 +21,9 @@ START_TIMEOUT_S = 60.0
 TIMEOUT_PER_INPUT_S = 2.0  # int16x8 at 1.0-224 takes 0.2 s on a laptop; emulated devices take longer
 
 
+_ENGINES = (("tflite_runtime", ".tflite", "litert"), ("onnxruntime", ".onnx", "onnx"))  # module, suffix, extra
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inference:
     """What a model answered.
@@ -40,7 +43,7 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1) -> Inference:
     """Run every input through a model.
 
     Args:
-        model: a .tflite file.
+        model: a .tflite, .onnx or .ort file.
         inputs: [inputs, ...] in the model's own layout and element type; each is run as a batch of 1.
         threads: of the engine.
 
@@ -69,8 +72,9 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1) -> Inference:
 
 def _require_complete(result: ChildResult, model: Path, *, nonce: str, count: int) -> dict[str, Any]:
     """Return the agent's first line if its last one proves that nothing is missing."""
-    if "No module named 'tflite_runtime'" in result.stderr:
-        raise ToolMissing("an engine for .tflite files", "pip install 'mnet-deploy[litert]'")
+    for module, suffix, extra in _ENGINES:
+        if f"No module named '{module}'" in result.stderr:
+            raise ToolMissing(f"an engine for {suffix} files", f"pip install 'mnet-deploy[{extra}]'")
     if result.return_code != 0:
         detail = f" ({result.last_line})" if result.last_line else ""
         raise CommandFailed(

@@ -12,7 +12,7 @@ from mnet_deploy.errors import CommandFailed, CommandTimeout, LinkLost, ToolMiss
 from mnet_deploy.runners import agent, local
 
 INPUTS = np.arange(6, dtype=np.float32).reshape(3, 2)
-ENGINES = {"ai_edge_litert", "tflite_runtime"}
+ENGINES = ("ai_edge_litert", "tflite_runtime", "onnxruntime")
 
 # What the real agent does; ENDING is the test's.
 FAKE = """
