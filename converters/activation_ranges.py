@@ -7,7 +7,8 @@ from onnx import helper
 
 from mnet_deploy.converters.folded_graph import FloatArray, FoldedGraph
 from mnet_deploy.converters.onnx_float import write_float
-from mnet_deploy.converters.onnx_nodes import OUTPUT_NAME, BatchSize, Layout, OnnxOptions
+from mnet_deploy.converters.onnx_nodes import OUTPUT_NAME
+from mnet_deploy.converters.options import BatchSize, Layout, OnnxOptions
 from mnet_deploy.converters.quantizer import Range, fixed_range
 from mnet_deploy.spec import LayerKind
 from mnet_deploy.spec.families import INPUT_NAME

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from mnet_deploy.converters.folded_graph import FoldedGraph, FoldedLayer
-from mnet_deploy.converters.onnx_nodes import Layout, Nodes, OnnxOptions
+from mnet_deploy.converters.onnx_nodes import Nodes
+from mnet_deploy.converters.options import Layout, OnnxOptions
 from mnet_deploy.spec import Activation, LayerKind, LayerSpec
 from mnet_deploy.spec.families import INPUT_NAME
 from mnet_deploy.spec.layer_spec import RELU6_MAX

@@ -6,7 +6,6 @@ unsigned weights 2.4 times.
 """
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 
 from mnet_deploy.converters.onnx_float import conv_attributes, onnx_kernel
-from mnet_deploy.converters.onnx_nodes import Layout, Nodes, OnnxOptions
+from mnet_deploy.converters.onnx_nodes import Nodes
+from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
 from mnet_deploy.converters.quantized_graph import QuantizedGraph, QuantizedLayer, QuantParams
 from mnet_deploy.spec import LayerKind
 from mnet_deploy.spec.families import INPUT_NAME
-
-
-class IoType(StrEnum):
-    """Element type of input and output."""
-
-    FLOAT = "float"
-    INT8 = "int8"
-    UINT8 = "uint8"
-
 
 _ONNX_TYPES = {IoType.FLOAT: TensorProto.FLOAT, IoType.INT8: TensorProto.INT8, IoType.UINT8: TensorProto.UINT8}
 _UINT8_SHIFT = 128  # the same value in uint8 and in int8

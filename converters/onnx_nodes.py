@@ -1,9 +1,7 @@
 """What the writers of .onnx share: a list of nodes that grows, stored tensors, and the checked model at the end."""
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +9,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from mnet_deploy.converters.options import BatchSize, Layout, OnnxOptions
 from mnet_deploy.errors import ConversionError
 from mnet_deploy.spec import ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME
@@ -20,35 +19,6 @@ from mnet_deploy.spec.families import INPUT_NAME
 OPSET = 17
 IR_VERSION = 8
 OUTPUT_NAME = "output"
-
-
-class Layout(StrEnum):
-    """Order of the axes of the input; inside, the graph is NCHW."""
-
-    NCHW = "nchw"
-    NHWC = "nhwc"
-
-
-class BatchSize(StrEnum):
-    """Whether the batch is fixed."""
-
-    ONE = "1"
-    DYNAMIC = "dynamic"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnnxOptions:
-    """What does not change the answers.
-
-    Attributes:
-        layout: of the input.
-        batch: size of the first axis of input and output.
-        metadata: further text for `metadata_props`, beside the spec.
-    """
-
-    layout: Layout = Layout.NCHW
-    batch: BatchSize = BatchSize.ONE
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 class Nodes:
