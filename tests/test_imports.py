@@ -12,7 +12,7 @@ SIBLINGS = ("converters", "models", "runners")  # folders that install inside mn
 
 # A unit is a module or a package right below mnet_deploy. It may import itself and units of lower rows.
 LAYERS = (
-    {"errors", "interrupts", "units", "text_table", "progress", "quiet", "data"},
+    {"errors", "interrupts", "intervals", "units", "text_table", "progress", "quiet", "data"},
     {"child_process", "image_folder", "labels", "normalization", "output_folder"},
     {"spec", "images", "graph_readers"},
     {"artifact", "measurement", "graph_facts"},

@@ -13,12 +13,12 @@ import keras
 import tensorflow as tf
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.intervals import wilson_interval
 from mnet_deploy.models.builder import build
 from mnet_deploy.models.load import LoadedModel, load_model
 from mnet_deploy.models.shipped_checkpoint import LABELS_NAME, RECORD_NAME
 from mnet_deploy.models.training import pictures
 from mnet_deploy.models.training.card import model_card
-from mnet_deploy.models.training.intervals import wilson_interval
 from mnet_deploy.models.training.loop import Trainer, evaluate
 from mnet_deploy.models.training.optimizers import leave_undecayed, make_optimizer
 from mnet_deploy.models.training.options import TrainOptions
