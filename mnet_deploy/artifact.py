@@ -25,7 +25,7 @@ class TensorInfo:
     Attributes:
         name: in the file.
         shape: with the batch first.
-        layout: what the axes are, e.g. `NHWC` or `NC`.
+        layout: what the axes are: `NHWC`, `NCHW` or `NC`.
         dtype: NumPy's name, e.g. `int8`.
         scale: of a quantised tensor: real = (stored - zero_point) * scale; None for a float one.
         zero_point: None for a float tensor.
@@ -39,7 +39,13 @@ class TensorInfo:
     zero_point: int | None = None
 
     def store(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn real values into what the tensor holds (rounded half to even and clipped when quantised)."""
+        """Turn real values into what the tensor holds (rounded half to even and clipped when quantised).
+
+        Args:
+            values: [images, height, width, channels] or [images, channels].
+        """
+        if self.layout == "NCHW":
+            values = values.transpose(0, 3, 1, 2)
         if self.scale is None or self.zero_point is None:
             return values.astype(self.dtype, copy=False)
         limits = np.iinfo(self.dtype)
@@ -47,7 +53,9 @@ class TensorInfo:
         return stored.clip(limits.min, limits.max).astype(self.dtype)
 
     def real(self, stored: NDArray[Any]) -> NDArray[np.float32]:
-        """Turn what the tensor holds into real values."""
+        """Turn what the tensor holds into real values: [images, height, width, channels] or [images, channels]."""
+        if self.layout == "NCHW":
+            stored = stored.transpose(0, 2, 3, 1)
         if self.scale is None or self.zero_point is None:
             return stored.astype(np.float32, copy=False)
         return (stored.astype(np.float32) - np.float32(self.zero_point)) * np.float32(self.scale)
@@ -59,7 +67,7 @@ class Artifact:
 
     Attributes:
         file: name of the file beside the sidecar.
-        file_format: `tflite` or `onnx`.
+        file_format: `tflite`, `onnx` or `ort`.
         precision: `fp32`, `fp16`, `dynamic`, `int8` or `int16x8`.
         io: element type of input and output: `float`, `int8`, `uint8` or `int16`.
         sha256: of the file.
@@ -76,6 +84,11 @@ class Artifact:
         checks: figures of the comparison with the model it was made from, and what was required.
         unfit_for_accuracy: why its answers are not to be trusted, a sentence each; empty if nothing speaks against it.
         tool_versions: of everything that had a part in it.
+        tune: what the file is arranged for, beyond its format: `x86`; None where nothing was done for one target.
+        runtime: engine, session options and call that the toolkit runs and times the file with; None for a .tflite,
+            which has no options beside the number of threads.
+        mobile: of an .ort, `usability` (ONNX Runtime's verdict for each accelerator) and `required_operators` (name of
+            the file for a reduced build); None for other files.
         derived_from: sha256 of the artefact that it was derived from; None if converted from the model itself.
     """
 
@@ -97,6 +110,9 @@ class Artifact:
     checks: dict[str, Any]
     unfit_for_accuracy: tuple[str, ...]
     tool_versions: dict[str, str]
+    tune: str | None = None
+    runtime: dict[str, Any] | None = None
+    mobile: dict[str, Any] | None = None
     derived_from: str | None = None
     format: str = field(default=SIDECAR_FORMAT)
 

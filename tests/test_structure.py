@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from mnet_deploy.converters.structure import expected_pads, structure_failures
+from mnet_deploy.converters.structure import expected_pads, tflite_failures
 from mnet_deploy.cost import Precision
 from mnet_deploy.graph_readers import Op, OpGraph, Tensor
 from mnet_deploy.spec import Activation, LayerKind, ModelSpec
@@ -53,13 +53,13 @@ def with_extra(op_type, *, stored_shape):
 
 
 def test_a_faultless_graph_has_no_failures():
-    assert structure_failures(GOOD, SPEC, Precision.INT8) == ()
+    assert tflite_failures(GOOD, SPEC, Precision.INT8) == ()
 
 
 def test_a_network_of_single_channels_is_no_failure():
     # One channel has one scale: that is a scale per channel.
     spec = ModelSpec(alpha=0.01, resolution_px=32, classes=1)
-    assert structure_failures(int8_graph(spec), spec, Precision.INT8) == ()
+    assert tflite_failures(int8_graph(spec), spec, Precision.INT8) == ()
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,17 @@ def test_a_network_of_single_channels_is_no_failure():
     ],
 )
 def test_each_fault_is_named_with_its_figure(graph, failure):
-    (found,) = structure_failures(graph, SPEC, Precision.INT8)
+    (found,) = tflite_failures(graph, SPEC, Precision.INT8)
     assert re.match(failure, found)
 
 
 def test_a_scalar_factor_is_no_batch_normalisation():
-    assert structure_failures(with_extra("MUL", stored_shape=()), SPEC, Precision.INT8) == ()
+    assert tflite_failures(with_extra("MUL", stored_shape=()), SPEC, Precision.INT8) == ()
 
 
 def test_float_files_have_float_ops_and_no_scales():
     tensors = {name: replace(tensor, dtype="float32", scale=()) for name, tensor in GOOD.tensors.items()}
-    assert structure_failures(replace(GOOD, tensors=tensors), SPEC, Precision.FP32) == ()
+    assert tflite_failures(replace(GOOD, tensors=tensors), SPEC, Precision.FP32) == ()
 
 
 @pytest.mark.parametrize(

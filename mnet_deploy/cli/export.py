@@ -1,4 +1,4 @@
-"""Write a model as .tflite, checked before it is written.
+"""Write a model as .tflite, .onnx and .ort, checked before it is written.
 
 Each file gets a sidecar FILE.json that says what it is, what it was made from and what was checked. A file that fails
 its checks is kept under a .rejected name, and the exit status is 1.
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from mnet_deploy.pipeline.export import ExportResult
     from mnet_deploy.progress import Progress
 
-HELP = "write a model as .tflite, with checks and a sidecar"
-FORMATS = ("tflite",)
+HELP = "write a model as .tflite and .onnx, with checks and a sidecar"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,17 +30,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a .keras, .weights.h5, .h5 or .safetensors checkpoint; imagenet (downloaded by Keras); random; shipped "
         "(default: 43 kinds of groceries, with its labels)",
     )
-    parser.add_argument("--format", default="tflite", metavar="NAME", help="tflite")
+    parser.add_argument("--format", default="tflite", metavar="LIST", help="of tflite,onnx,ort (default tflite)")
     parser.add_argument(
         "--precision", default="int8", metavar="LIST", help="of fp32,fp16,dynamic,int8,int16x8 (default int8)"
     )
-    parser.add_argument("--io", default="int8", metavar="TYPE", help="int8 (default), uint8 or float: of int8 files")
+    parser.add_argument(
+        "--io",
+        metavar="TYPE",
+        help="of int8 files: int8, uint8 or float (default int8 for .tflite, float for .onnx)",
+    )
     parser.add_argument("--labels", type=Path, metavar="FILE", help="class names, one a line; also writes a uint8 twin")
     parser.add_argument("--out", type=Path, default=Path("exports"), metavar="FOLDER", help="(default exports)")
     parser.add_argument("--force", action="store_true", help="replace existing files")
     parser.add_argument("--json", action="store_true", help="print the sidecars as JSON")
     add_model_options(parser)
     parser.add_argument("--no-top", action="store_true", help="leave out pooling, classifier and softmax")
+    onnx = parser.add_argument_group("of .onnx and .ort files")
+    onnx.add_argument("--layout", default="nchw", metavar="AXES", help="nchw (default) or nhwc: of the input")
+    onnx.add_argument("--batch", default="1", metavar="SIZE", help="1 (default) or dynamic")
+    onnx.add_argument(
+        "--tune",
+        default="portable",
+        metavar="TARGET",
+        help="int8: portable (default) or x86, for ONNX Runtime there",
+    )
     images = parser.add_argument_group("calibration")
     images.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those the model will see")
     images.add_argument(
@@ -64,19 +76,22 @@ def run(args: argparse.Namespace) -> int:
         if "classes" in overrides:
             raise SpecError(f"--no-top leaves out the classifier. Received: --classes {args.classes} as well")
         overrides["classes"] = None
-    if args.format not in FORMATS:
-        raise SpecError(f"--format must be one of {', '.join(FORMATS)}. Received: {args.format!r}")
+    from mnet_deploy.converters.options import BatchSize, FileFormat, IoType, Layout, Tune
     from mnet_deploy.cost import Precision
     from mnet_deploy.normalization import Normalization
-    from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest, Io
+    from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest
     from mnet_deploy.progress import Progress
     from mnet_deploy.quiet import silenced_native_output
 
     request = ExportRequest(
         weights=args.weights,
         spec_overrides=overrides,
+        formats=tuple(member(FileFormat, name, "--format") for name in args.format.split(",")),
         precisions=tuple(member(Precision, name, "--precision") for name in args.precision.split(",")),
-        io=member(Io, args.io, "--io"),
+        io=None if args.io is None else member(IoType, args.io, "--io"),
+        layout=member(Layout, args.layout, "--layout"),
+        batch=member(BatchSize, args.batch, "--batch"),
+        tune=member(Tune, args.tune, "--tune"),
         calibration=args.calibration,
         calibration_source=member(CalibrationFrom, args.calibration_source, "--calibration-source"),
         calibration_count=whole_number(args.calibration_count, "--calibration-count"),

@@ -339,7 +339,7 @@ def test_the_converter_keeps_the_structure_at_the_edges(stirred, tmp_path, spec)
     path = tmp_path / "m.tflite"
     path.write_bytes(tensorflow_converter.convert(model, Precision.INT8, images))
     graph = read_graph(path)
-    assert structure.structure_failures(graph, spec, Precision.INT8) == ()
+    assert structure.tflite_failures(graph, spec, Precision.INT8) == ()
     assert graph.tensors[graph.inputs[0]].shape == (1, *shape[1:])
 
 

@@ -1,0 +1,180 @@
+"""The files of an export, converted but not checked yet: each conversion is done once."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from typing import Any
+
+from mnet_deploy.converters import tensorflow_converter
+from mnet_deploy.converters.onnx_float import write_float
+from mnet_deploy.converters.onnx_int8 import write_int8
+from mnet_deploy.converters.options import FileFormat, IoType, Layout, OnnxOptions, Tune
+from mnet_deploy.converters.ort_file import to_ort
+from mnet_deploy.cost import Precision
+from mnet_deploy.images import preprocessing
+from mnet_deploy.pipeline.export_job import ExportJob
+from mnet_deploy.pipeline.request import ExportRequest
+from mnet_deploy.progress import Progress
+
+TWIN_SUFFIX = "_uint8"  # app frameworks take uint8 pixels; an int8 .tflite with labels gets such a twin
+OPERATORS_SUFFIX = ".required_operators.config"  # as ONNX Runtime's own converter names it
+ONNX_RUNTIME = {"engine": "onnxruntime", "session_options": {"intra_op_num_threads": 1}, "call": "run"}
+_SLOW = {
+    Precision.DYNAMIC: "dynamic range is slower than fp32 on a CPU (8.4 ms against 5.1 for 1.0-224; int8 takes 1.8)",
+    Precision.INT16X8: "int16x8 has no fast CPU kernels (208 ms for 1.0-224; int8 takes 1.8)",
+}  # measured with LiteRT 2.3, one thread, x86-64 with AVX-512 VNNI
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A converted file that has not been checked.
+
+    Attributes:
+        name: of the file.
+        file_format: of the file.
+        precision: of the weights.
+        io: element type of input and output.
+        content: of the file.
+        layout: of its input.
+        tune: what it is arranged for.
+        mobile: see `Artifact`.
+        described_by: of an .ort the .onnx that it was made from, whose graph can be read; None for other files.
+        companions: further files that belong to it, by name.
+        tool_versions: of what wrote it.
+        derived_from: sha256 of the file that it was derived from; None if it was converted from the model.
+    """
+
+    name: str
+    file_format: FileFormat
+    precision: Precision
+    io: IoType
+    content: bytes
+    layout: Layout = Layout.NHWC
+    tune: Tune = Tune.PORTABLE
+    mobile: dict[str, Any] | None = None
+    described_by: bytes | None = None
+    companions: dict[str, bytes] = field(default_factory=dict)
+    tool_versions: dict[str, str] = field(default_factory=dict)
+    derived_from: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def file_names(request: ExportRequest, stem: str, labels: tuple[str, ...] | None) -> list[str]:
+    """Return the names of all files that `candidates` yields and of their companions."""
+    names = []
+    for chosen in request.formats:
+        names += [_name(request, stem, chosen, precision) for precision in request.precisions]
+    if _wants_twin(request, labels):
+        names.append(f"{stem}_int8{TWIN_SUFFIX}.tflite")
+    if FileFormat.ORT in request.formats:
+        names += [f"{stem}_{precision}{OPERATORS_SUFFIX}" for precision in request.precisions]
+    return names
+
+
+def candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
+    """Convert to each format and precision."""
+    if FileFormat.TFLITE in job.request.formats:
+        yield from _tflite_candidates(job, progress)
+    if job.request.onnx_formats:
+        yield from _onnx_candidates(job, progress)
+
+
+def _name(request: ExportRequest, stem: str, file_format: FileFormat, precision: Precision) -> str:
+    tuned = file_format is FileFormat.ONNX and precision is Precision.INT8 and request.tune is not Tune.PORTABLE
+    return f"{stem}_{precision}{f'_{request.tune}' if tuned else ''}.{file_format}"
+
+
+def _wants_twin(request: ExportRequest, labels: tuple[str, ...] | None) -> bool:
+    has_int8 = FileFormat.TFLITE in request.formats and Precision.INT8 in request.precisions
+    return labels is not None and has_int8 and request.io is not IoType.UINT8
+
+
+def _tflite_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
+    for precision in job.request.precisions:
+        if precision in _SLOW:
+            progress.note(_SLOW[precision])
+        progress.stage(f"converting to {precision} .tflite")
+        main = Candidate(
+            name=_name(job.request, job.stem, FileFormat.TFLITE, precision),
+            file_format=FileFormat.TFLITE,
+            precision=precision,
+            io=IoType.FLOAT,
+            content=tensorflow_converter.convert(job.model, precision, job.inputs),
+            tool_versions={"tensorflow": tensorflow_converter.VERSION},
+        )
+        if precision is not Precision.INT8:
+            yield main
+            continue
+        chosen = _with_io(main, job.request.io or IoType.INT8)
+        yield chosen
+        if _wants_twin(job.request, job.labels):
+            twin = replace(main, name=f"{job.stem}_int8{TWIN_SUFFIX}.tflite", derived_from=chosen.sha256)
+            yield _with_io(twin, IoType.UINT8)
+
+
+def _with_io(candidate: Candidate, io: IoType) -> Candidate:
+    if io is IoType.FLOAT:
+        return candidate
+    return replace(candidate, io=io, content=tensorflow_converter.with_io(candidate.content, io))
+
+
+def _onnx_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
+    request = job.request
+    for precision in request.precisions:
+        progress.stage(f"writing {precision} .onnx")
+        is_int8 = precision is Precision.INT8
+        main = Candidate(
+            name=_name(request, job.stem, FileFormat.ONNX, precision),
+            file_format=FileFormat.ONNX,
+            precision=precision,
+            io=request.io or IoType.FLOAT if is_int8 else IoType.FLOAT,
+            content=_onnx_content(job, precision),
+            layout=request.layout,
+            tune=request.tune if is_int8 else Tune.PORTABLE,
+            tool_versions={"onnx": version("onnx")},
+        )
+        if FileFormat.ONNX in request.formats:
+            yield main
+        if FileFormat.ORT in request.formats:
+            progress.stage(f"converting to {precision} .ort")
+            yield _ort_candidate(job, main)
+
+
+def _onnx_content(job: ExportJob, precision: Precision) -> bytes:
+    request = job.request
+    options = OnnxOptions(layout=request.layout, batch=request.batch, metadata=_metadata(job))
+    if precision is not Precision.INT8:
+        return write_float(job.folded, options, half_weights=precision is Precision.FP16)
+    return write_int8(job.quantized, options, request.io or IoType.FLOAT)
+
+
+def _metadata(job: ExportJob) -> dict[str, str]:
+    """Return what an app needs to prepare images and to name classes, as JSON by name."""
+    found: dict[str, Any] = {
+        "normalization": job.request.normalization.to_json(),
+        "preprocessing": preprocessing(job.loaded.spec.resolution_px),
+    }
+    if job.labels is not None:
+        found["labels"] = list(job.labels)
+    return {name: json.dumps(value, ensure_ascii=False) for name, value in found.items()}
+
+
+def _ort_candidate(job: ExportJob, source: Candidate) -> Candidate:
+    converted = to_ort(source.content)
+    operators = f"{job.stem}_{source.precision}{OPERATORS_SUFFIX}"
+    return replace(
+        source,
+        name=_name(job.request, job.stem, FileFormat.ORT, source.precision),
+        file_format=FileFormat.ORT,
+        content=converted.content,
+        described_by=source.content,
+        mobile={"usability": converted.usability, "required_operators": operators},
+        companions={operators: converted.required_operators.encode()},
+        tool_versions={**source.tool_versions, "onnxruntime": version("onnxruntime")},
+        derived_from=source.sha256,
+    )

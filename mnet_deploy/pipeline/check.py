@@ -1,0 +1,144 @@
+"""Check a converted file, its graph against the spec and its answers against Keras', and describe it in a sidecar."""
+
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mnet_deploy.artifact import Artifact, TensorInfo
+from mnet_deploy.converters import fidelity, structure
+from mnet_deploy.converters.calibration import CalibrationSet
+from mnet_deploy.converters.options import FileFormat, Layout, Tune
+from mnet_deploy.cost import Precision
+from mnet_deploy.graph_facts import op_histogram
+from mnet_deploy.graph_readers import OpGraph, read_graph
+from mnet_deploy.images import preprocessing
+from mnet_deploy.models.load import LoadedModel
+from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate
+from mnet_deploy.pipeline.export_job import ExportJob
+from mnet_deploy.runners import local
+
+
+def check(job: ExportJob, candidate: Candidate, path: Path) -> tuple[Artifact, tuple[str, ...]]:
+    """Read the file back and run it in a child process; return its sidecar and what it misses."""
+    graph = _graph(candidate, path)
+    given, answered = _tensor(graph, graph.inputs[0], candidate), _tensor(graph, graph.outputs[0], candidate)
+    inference = local.infer(path, given.store(job.inputs))
+    compared = fidelity.compare(
+        job.reference.result(), answered.real(inference.outputs), classifier=job.loaded.spec.classes is not None
+    )
+    wrong = _structure_failures(job, candidate, graph)
+    unfit = _unfit_for_accuracy(job, candidate.precision)
+    judged = not unfit  # what random weights or a calibration without photos answer says nothing about the converter
+    failures = (*wrong, *(fidelity.failures(compared, candidate.precision) if judged else ()))
+    checks = {
+        "engine": f"{inference.engine} {inference.engine_version}",
+        "structure": list(wrong) or "passed",
+        "fidelity": compared.to_json(),
+        "fidelity_judged": judged,
+    }
+    return _sidecar(job, candidate, graph, (given, answered), checks, unfit, inference), failures
+
+
+def _graph(candidate: Candidate, path: Path) -> OpGraph:
+    if candidate.described_by is None:
+        return read_graph(path)
+    with tempfile.TemporaryDirectory(prefix="mnet-") as folder:
+        source = Path(folder, "source.onnx")
+        source.write_bytes(candidate.described_by)
+        return read_graph(source)
+
+
+def _structure_failures(job: ExportJob, candidate: Candidate, graph: OpGraph) -> tuple[str, ...]:
+    spec = job.loaded.spec
+    if candidate.file_format is FileFormat.TFLITE:
+        return structure.tflite_failures(graph, spec, candidate.precision)
+    return structure.onnx_failures(graph, spec, candidate.precision, candidate.tune)
+
+
+def _unfit_for_accuracy(job: ExportJob, precision: Precision) -> tuple[str, ...]:
+    reasons = []
+    if not job.loaded.body_trained:
+        reasons.append("random weights: its answers mean nothing")
+    elif not job.loaded.head_trained:
+        reasons.append("the classifier is new and random: its answers mean nothing")
+    elif precision in (Precision.INT8, Precision.INT16X8) and job.request.calibration is None:
+        reasons.append(
+            f"calibrated on {job.calibration.source} images, not on photos: its accuracy is unknown until mnet verify "
+            "measures it"
+        )
+    return tuple(reasons)
+
+
+def _tensor(graph: OpGraph, name: str, candidate: Candidate) -> TensorInfo:
+    tensor = graph.tensors[name]
+    shape = tuple(size or 1 for size in tensor.shape or ())
+    is_tflite = candidate.file_format is FileFormat.TFLITE
+    image_layout = "NHWC" if is_tflite or (name == graph.inputs[0] and candidate.layout is Layout.NHWC) else "NCHW"
+    return TensorInfo(
+        name=name,
+        shape=shape,
+        layout=image_layout if len(shape) == 4 else "NC",
+        dtype=tensor.dtype,
+        scale=tensor.scale[0] if tensor.scale else None,
+        zero_point=tensor.zero_point[0] if tensor.zero_point else None,
+    )
+
+
+def _sidecar(
+    job: ExportJob,
+    candidate: Candidate,
+    graph: OpGraph,
+    tensors: tuple[TensorInfo, TensorInfo],
+    checks: dict[str, Any],
+    unfit: tuple[str, ...],
+    inference: local.Inference,
+) -> Artifact:
+    return Artifact(
+        file=candidate.name,
+        file_format=str(candidate.file_format),
+        precision=str(candidate.precision),
+        io=str(candidate.io),
+        sha256=candidate.sha256,
+        size_bytes=len(candidate.content),
+        spec=job.loaded.spec,
+        normalization=job.request.normalization,
+        preprocessing=preprocessing(job.loaded.spec.resolution_px),
+        input=tensors[0],
+        output=tensors[1],
+        op_histogram=op_histogram(graph),
+        labels=job.labels,
+        weights=_weights_record(job.loaded),
+        calibration=_calibration_record(job.calibration),
+        checks=checks,
+        unfit_for_accuracy=unfit,
+        tool_versions={
+            **{name: version(name) for name in ("mnet-deploy", "keras", "numpy")},
+            **candidate.tool_versions,
+            inference.engine: str(inference.engine_version),
+        },
+        tune=None if candidate.tune is Tune.PORTABLE else str(candidate.tune),
+        runtime=None if candidate.file_format is FileFormat.TFLITE else ONNX_RUNTIME,
+        mobile=candidate.mobile,
+        derived_from=candidate.derived_from,
+    )
+
+
+def _weights_record(loaded: LoadedModel) -> dict[str, Any]:
+    return {
+        "origin": loaded.origin,
+        "path": str(loaded.path) if loaded.path else None,
+        "sha256": loaded.sha256,
+        "trained": loaded.trained,
+        "notes": list(loaded.notes),
+    }
+
+
+def _calibration_record(images: CalibrationSet) -> dict[str, Any]:
+    return {
+        "source": str(images.source),
+        "count": images.count,
+        "seed": images.seed,
+        "digest": images.digest,
+        "skipped": list(images.skipped),
+    }
