@@ -1,13 +1,11 @@
 """Which values the activations take on calibration images: the float model, run with ONNX Runtime."""
 
 import numpy as np
-import onnx
 import onnxruntime
-from onnx import helper
 
 from mnet_deploy.converters.folded_graph import FloatArray, FoldedGraph
 from mnet_deploy.converters.onnx_float import write_float
-from mnet_deploy.converters.onnx_nodes import OUTPUT_NAME
+from mnet_deploy.converters.onnx_nodes import OUTPUT_NAME, with_outputs
 from mnet_deploy.converters.options import BatchSize, Layout, OnnxOptions
 from mnet_deploy.converters.quantizer import Range, fixed_range
 from mnet_deploy.spec import LayerKind
@@ -24,10 +22,11 @@ def observe(graph: FoldedGraph, images: FloatArray) -> dict[str, Range]:
         images: [images, height, width, channels], normalised.
     """
     names = [layer.spec.name for layer in graph.layers if _needs_images(layer.spec.kind) and fixed_range(layer) is None]
-    session = onnxruntime.InferenceSession(_with_outputs(graph, names), providers=["CPUExecutionProvider"])
+    outputs = [OUTPUT_NAME if name == graph.layers[-1].spec.name else name for name in names]
+    model = write_float(graph, OnnxOptions(layout=Layout.NHWC, batch=BatchSize.DYNAMIC))
+    session = onnxruntime.InferenceSession(with_outputs(model, outputs), providers=["CPUExecutionProvider"])
     ranges = {INPUT_NAME: (float(images.min()), float(images.max()))}
     found: dict[str, list[Range]] = {name: [] for name in names}
-    outputs = [OUTPUT_NAME if name == graph.layers[-1].spec.name else name for name in names]
     for start in range(0, len(images), _BATCH):
         answers = session.run(outputs, {INPUT_NAME: images[start : start + _BATCH]}) if outputs else []
         for name, values in zip(names, answers, strict=True):
@@ -38,10 +37,3 @@ def observe(graph: FoldedGraph, images: FloatArray) -> dict[str, Range]:
 
 def _needs_images(kind: LayerKind) -> bool:
     return kind is not LayerKind.CONCATENATION  # spans what its inputs span
-
-
-def _with_outputs(graph: FoldedGraph, names: list[str]) -> bytes:
-    model = onnx.load_from_string(write_float(graph, OnnxOptions(layout=Layout.NHWC, batch=BatchSize.DYNAMIC)))
-    known = {value.name for value in model.graph.output}
-    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in known)
-    return bytes(model.SerializeToString())

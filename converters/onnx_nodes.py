@@ -88,6 +88,18 @@ def checked(model: onnx.ModelProto) -> bytes:
     return bytes(model.SerializeToString())
 
 
+def with_outputs(content: bytes, names: Iterable[str]) -> bytes:
+    """Return a model whose tensors of these names are outputs as well, behind its own.
+
+    Engines fuse a quantised layer only where nobody reads the floats inside: of an int8 model ask for the quantised
+    tensors.
+    """
+    model = onnx.load_from_string(content)
+    known = {value.name for value in model.graph.output}
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names if name not in known)
+    return bytes(model.SerializeToString())
+
+
 def input_shape(spec: ModelSpec, options: OnnxOptions) -> list[int | str]:
     """Return the shape of the input with the batch first."""
     size, channels = spec.resolution_px, spec.channels_in

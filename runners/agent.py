@@ -4,10 +4,13 @@ A transport copies it to the device and starts it; on this machine it is started
 that a file that crashes the engine takes nothing else down. It imports nothing of the project.
 
     python agent.py infer --model FILE --inputs IN.npy --outputs OUT.npy --nonce TEXT [--threads N]
+                          [--tensors NAMES.json --tensors-out KEPT.npz]
 
 Its first bytes say what a file is: a .tflite runs with LiteRT, a .onnx or .ort with ONNX Runtime. `infer` runs every
 entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and writes what the model
-answers to OUT.npy. Standard output is JSON Lines: `start` with the engine and its version, and as the last line `end`
+answers to OUT.npy. NAMES.json lists tensors inside the model whose values are wanted, too: KEPT.npz has them under
+their numbers in the list. A .tflite then runs without delegates, which keep no values; of an .onnx they must be
+outputs. Standard output is JSON Lines: `start` with the engine and its version, and as the last line `end`
 with the nonce and the count. Without that last line the run failed.
 """
 
@@ -17,7 +20,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Any, Dict, List, Optional, Union
 
 import numpy as np
 
@@ -25,7 +28,7 @@ import numpy as np
 class LiteRtEngine:
     """Runs .tflite files with ai-edge-litert, or with its predecessor tflite-runtime where only that is installed."""
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, tensors: List[str]) -> None:
         try:
             from ai_edge_litert import interpreter
 
@@ -34,15 +37,32 @@ class LiteRtEngine:
             from tflite_runtime import interpreter
 
             self.name = "tflite-runtime"
-        self._interpreter = interpreter.Interpreter(model_path=path, num_threads=threads)
+        options: Dict[str, Any] = {}
+        if tensors:
+            options["experimental_preserve_all_tensors"] = True
+            options["experimental_op_resolver_type"] = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter = interpreter.Interpreter(model_path=path, num_threads=threads, **options)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        output = self._interpreter.get_output_details()[0]["index"]
+        self._read = [output, *(self._index_of(name) for name in tensors)]
 
-    def run(self, values: Any) -> Any:
+    def run(self, values: Any) -> List[Any]:
+        """Return the model's answer and the wanted tensors."""
         self._interpreter.set_tensor(self._input, values)
         self._interpreter.invoke()
-        return self._interpreter.get_tensor(self._output)
+        return [self._interpreter.get_tensor(index) for index in self._read]
+
+    def _index_of(self, name: str) -> int:
+        """Return the number of a tensor; where several have its name, `NAME#NUMBER` means the later ones."""
+        details = self._interpreter.get_tensor_details()
+        for tensor in details:
+            if tensor["name"] == name:
+                return int(tensor["index"])
+        for tensor in details:
+            if f"{tensor['name']}#{tensor['index']}" == name:
+                return int(tensor["index"])
+        raise ValueError(f"the model has no tensor {name}")
 
 
 class OnnxRuntimeEngine:
@@ -50,7 +70,7 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, path: str, threads: int) -> None:
+    def __init__(self, path: str, threads: int, tensors: List[str]) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -60,10 +80,11 @@ class OnnxRuntimeEngine:
             options.add_session_config_entry("session.load_model_format", "ORT")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
-        self._outputs = [self._session.get_outputs()[0].name]
+        self._outputs = [self._session.get_outputs()[0].name, *tensors]
 
-    def run(self, values: Any) -> Any:
-        return self._session.run(self._outputs, {self._input: values})[0]
+    def run(self, values: Any) -> List[Any]:
+        """Return the model's answer and the wanted tensors."""
+        return list(self._session.run(self._outputs, {self._input: values}))
 
 
 def identifier(path: str) -> bytes:
@@ -71,8 +92,9 @@ def identifier(path: str) -> bytes:
         return file.read(8)[4:]
 
 
-def engine_for(path: str, threads: int) -> Union[LiteRtEngine, OnnxRuntimeEngine]:
-    return LiteRtEngine(path, threads) if identifier(path) == b"TFL3" else OnnxRuntimeEngine(path, threads)
+def engine_for(path: str, threads: int, tensors: List[str]) -> Union[LiteRtEngine, OnnxRuntimeEngine]:
+    engine = LiteRtEngine if identifier(path) == b"TFL3" else OnnxRuntimeEngine
+    return engine(path, threads, tensors)
 
 
 def emit(event: str, **fields: Any) -> None:
@@ -87,11 +109,15 @@ def version_of(distribution: str) -> Optional[str]:
 
 
 def infer(args: argparse.Namespace) -> None:
-    engine = engine_for(args.model, args.threads)
+    tensors = json.loads(Path(args.tensors).read_text(encoding="utf-8")) if args.tensors else []
+    engine = engine_for(args.model, args.threads, tensors)
     emit("start", engine=engine.name, engine_version=version_of(engine.name), python=platform.python_version())
     inputs = np.load(args.inputs, mmap_mode="r", allow_pickle=False)
     answers = [engine.run(np.ascontiguousarray(inputs[index : index + 1])) for index in range(len(inputs))]
-    np.save(args.outputs, np.concatenate(answers), allow_pickle=False)
+    outputs, *kept = (np.concatenate([answer[number] for answer in answers]) for number in range(1 + len(tensors)))
+    np.save(args.outputs, outputs, allow_pickle=False)
+    if tensors:
+        np.savez(args.tensors_out, **{str(number): values for number, values in enumerate(kept)})
     emit("end", nonce=args.nonce, count=len(inputs))
 
 
@@ -104,6 +130,8 @@ def main() -> int:
     command.add_argument("--outputs", required=True)
     command.add_argument("--nonce", required=True)
     command.add_argument("--threads", type=int, default=1)
+    command.add_argument("--tensors", default="")
+    command.add_argument("--tensors-out", default="")
     infer(parser.parse_args())
     return 0
 

@@ -4,12 +4,13 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from mnet_deploy.errors import CommandFailed, LinkLost, ToolMissing
 START_TIMEOUT_S = 60.0
 TIMEOUT_PER_INPUT_S = 2.0  # int16x8 at 1.0-224 takes 0.2 s on a laptop; emulated devices take longer
 
-
+_INPUTS, _OUTPUTS, _WANTED, _KEPT = "inputs.npy", "outputs.npy", "tensors.json", "tensors.npz"
 _ENGINES = (("tflite_runtime", ".tflite", "litert"), ("onnxruntime", ".onnx", "onnx"))  # module, suffix, extra
 
 
@@ -32,20 +33,23 @@ class Inference:
         outputs: [inputs, ...], as the model stores them.
         engine: name of the engine.
         engine_version: None if the installation does not say.
+        tensors: values of the tensors that were asked for, [inputs, ...] as the model stores them.
     """
 
     outputs: NDArray[Any]
     engine: str
     engine_version: str | None
+    tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1) -> Inference:
+def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1, tensors: Sequence[str] = ()) -> Inference:
     """Run every input through a model.
 
     Args:
         model: a .tflite, .onnx or .ort file.
         inputs: [inputs, ...] in the model's own layout and element type; each is run as a batch of 1.
         threads: of the engine.
+        tensors: names of tensors inside the model whose values are wanted, too. Of an .onnx they must be outputs.
 
     Raises:
         ToolMissing: no engine is installed.
@@ -55,19 +59,36 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1) -> Inference:
     """
     nonce = secrets.token_hex(8)
     timeout_s = START_TIMEOUT_S + TIMEOUT_PER_INPUT_S * len(inputs)
-    with tempfile.TemporaryDirectory(prefix="mnet-") as folder:
-        given, answered = Path(folder, "inputs.npy"), Path(folder, "outputs.npy")
-        np.save(given, inputs, allow_pickle=False)
+    with tempfile.TemporaryDirectory(prefix="mnet-") as name:
+        folder = Path(name)
+        paths = ["--model", str(model), *_written(folder, inputs, tensors)]
         with as_file(files("mnet_deploy.runners") / "agent.py") as agent:
-            paths = ["--model", str(model), "--inputs", str(given), "--outputs", str(answered)]
             command = [sys.executable, "-I", str(agent), "infer", *paths, "--nonce", nonce, "--threads", str(threads)]
             result = run_child(command, timeout_s=timeout_s)
         start = _require_complete(result, model, nonce=nonce, count=len(inputs))
         try:
-            outputs = np.load(answered, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            outputs = np.load(folder / _OUTPUTS, allow_pickle=False)
+            kept = _read_tensors(folder / _KEPT, tensors)
+        except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
             raise LinkLost(f"{model.name}: the agent's answers cannot be read ({error}); run it again") from error
-    return Inference(outputs=outputs, engine=start["engine"], engine_version=start["engine_version"])
+    return Inference(outputs=outputs, engine=start["engine"], engine_version=start["engine_version"], tensors=kept)
+
+
+def _written(folder: Path, inputs: NDArray[Any], tensors: Sequence[str]) -> list[str]:
+    """Write what the agent reads; return its options."""
+    np.save(folder / _INPUTS, inputs, allow_pickle=False)
+    options = ["--inputs", str(folder / _INPUTS), "--outputs", str(folder / _OUTPUTS)]
+    if not tensors:
+        return options
+    (folder / _WANTED).write_text(json.dumps(list(tensors)), encoding="utf-8")
+    return [*options, "--tensors", str(folder / _WANTED), "--tensors-out", str(folder / _KEPT)]
+
+
+def _read_tensors(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    if not names:
+        return {}
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        return {name: stored[str(number)] for number, name in enumerate(names)}
 
 
 def _require_complete(result: ChildResult, model: Path, *, nonce: str, count: int) -> dict[str, Any]:

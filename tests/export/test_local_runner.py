@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, LinkLost, ToolMissing
+from mnet_deploy.graph_readers import read_graph
 from mnet_deploy.runners import agent, local
 
 INPUTS = np.arange(6, dtype=np.float32).reshape(3, 2)
@@ -32,10 +33,10 @@ ENDING
 def with_agent(tmp_path, monkeypatch):
     """Return a function that runs `local.infer` with an agent that ends in another way."""
 
-    def run(ending):
+    def run(ending, **options):
         (tmp_path / "agent.py").write_text(FAKE.replace("ENDING", ending), encoding="utf-8")
         monkeypatch.setattr(local, "files", lambda package: tmp_path)
-        return local.infer(tmp_path / "model.tflite", INPUTS)
+        return local.infer(tmp_path / "model.tflite", INPUTS, **options)
 
     return run
 
@@ -155,3 +156,39 @@ def test_inputs_of_another_shape_or_type_are_one_line(colour_export, colour_inpu
     for wrong in (colour_inputs.astype(np.float32), colour_inputs[:, :16]):
         with pytest.raises(CommandFailed, match=r"the engine ended with exit status 1 .ValueError: Cannot set tensor"):
             local.infer(model, wrong)
+
+
+INNER = """
+names = json.load(open(options["--tensors"]))
+np.savez(options["--tensors-out"], **{str(number): inputs + number for number in range(len(names))})
+"""
+
+
+def test_tensors_inside_the_model_come_by_name(with_agent):
+    result = with_agent(f"{INNER}say(**end)", tensors=("a/b;c", "d"))
+    assert {name: values.tolist() for name, values in result.tensors.items()} == {
+        "a/b;c": INPUTS.tolist(),
+        "d": (INPUTS + 1).tolist(),
+    }
+    assert with_agent("say(**end)").tensors == {}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["os.remove(path)", "os.truncate(path, 100)", "np.savez(path)", "open(path, 'wb').close()"],
+)
+def test_tensors_that_cannot_be_read_are_a_lost_link(with_agent, damage):
+    with pytest.raises(LinkLost, match="answers cannot be read"):
+        with_agent(f'{INNER}path = options["--tensors-out"]; {damage}; say(**end)', tensors=("a",))
+
+
+def test_an_int8_file_gives_the_values_between_its_ops(colour_export, colour_inputs):
+    model = colour_export / "mobilenet_v1_0.25_32_int8.tflite"
+    graph = read_graph(model)
+    first, last = graph.ops[0].outputs[0], graph.outputs[0]
+    result = local.infer(model, colour_inputs, tensors=(first, last))
+    assert result.tensors[first].shape == (5, 16, 16, 8)
+    assert result.tensors[first].dtype == np.int8
+    assert (result.tensors[last] == result.outputs).all()
+    with pytest.raises(CommandFailed, match=r"ValueError: the model has no tensor nowhere"):
+        local.infer(model, colour_inputs, tensors=("nowhere",))
