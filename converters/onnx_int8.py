@@ -16,7 +16,8 @@ from mnet_deploy.converters.onnx_float import conv_attributes, onnx_kernel
 from mnet_deploy.converters.onnx_nodes import Nodes
 from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
 from mnet_deploy.converters.quantized_graph import QuantizedGraph, QuantizedLayer, QuantParams
-from mnet_deploy.spec import LayerKind
+from mnet_deploy.errors import ConversionError
+from mnet_deploy.spec import LayerKind, ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME
 
 _ONNX_TYPES = {IoType.FLOAT: TensorProto.FLOAT, IoType.INT8: TensorProto.INT8, IoType.UINT8: TensorProto.UINT8}
@@ -27,11 +28,25 @@ def write_int8(graph: QuantizedGraph, options: OnnxOptions, io: IoType = IoType.
     """Return the model.
 
     Raises:
-        ConversionError: see `Nodes.finish`.
+        ConversionError: a softmax over a single class, or see `Nodes.finish`.
     """
+    require_several_classes(graph.spec)
     writer = _Int8Writer()
     last = writer.write(graph, options, io)
     return writer.nodes.finish(graph.spec, last, options, dtype=_ONNX_TYPES[io])
+
+
+def require_several_classes(spec: ModelSpec) -> None:
+    """Refuse the one softmax that ONNX Runtime computes wrongly in int8 (1.31 answers 0 where 1 is the only answer).
+
+    Raises:
+        ConversionError: the model has a single class.
+    """
+    if spec.classes == 1:
+        raise ConversionError(
+            "an int8 .onnx needs two classes or more: ONNX Runtime answers 0 for a quantised softmax over one, which is "
+            "1 by definition. Received: 1 class. Export it as .tflite, or with --precision fp32"
+        )
 
 
 class _Int8Writer:
