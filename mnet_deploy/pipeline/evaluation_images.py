@@ -1,0 +1,103 @@
+"""The images that exported files are tried on: which class each shows, and their pixels a chunk at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnet_deploy.artifact import Artifact
+from mnet_deploy.errors import SpecError
+from mnet_deploy.image_folder import list_labelled
+from mnet_deploy.images import BrokenImage, load_images
+from mnet_deploy.labels import read_labels, require_labels
+from mnet_deploy.progress import Progress
+from mnet_deploy.spec import ModelSpec
+
+Pixels = NDArray[np.uint8]
+
+CHUNK_IMAGES = 200  # decoded at a time: 30 MB of pixels at 224 px
+CLASS_FILES = ("class_ids.txt", "labels.txt")  # looked for in the data folder and beside it
+
+
+def labelled_images(
+    artifact: Artifact, data: Path, class_file: Path | None
+) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
+    """Return each image with the index of its class, and what the user should know of how that was found.
+
+    Args:
+        artifact: of the model whose classes they are.
+        data: one folder a class.
+        class_file: names of the class folders in the order of the model's outputs; found by itself if None.
+
+    Raises:
+        SpecError: no usable folder, or folders that are no class of the model.
+    """
+    labelled = list_labelled(data)
+    folders = sorted({name for _, name in labelled})
+    names, notes = _class_names(artifact, data, class_file, folders)
+    for wrong, what in (
+        ([name for name in folders if name not in names], "none"),
+        ([name for name in folders if names.count(name) > 1], "several"),
+    ):
+        if wrong:
+            raise SpecError(
+                f"{data}: each folder must be one class of the model. Received: {len(wrong)} that are {what}, such as "
+                f"{wrong[0]}. Give --classes-file with the folders' names in the order of the model's outputs"
+            )
+    index = {name: position for position, name in enumerate(names)}
+    return [(image, index[name]) for image, name in labelled], notes
+
+
+def _class_names(
+    artifact: Artifact, data: Path, class_file: Path | None, folders: list[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the class names in the model's order, and a note if that order was assumed.
+
+    Taken from the file that was given, the sidecar's labels, or a file beside the data, whichever has the folders.
+    """
+    if class_file is not None:
+        names = read_labels(class_file)
+        require_labels(names, artifact.spec.classes, origin=str(class_file))
+        return names, ()
+    candidates = [artifact.labels] if artifact.labels is not None else []
+    files = [folder / name for folder in (data, data.resolve().parent) for name in CLASS_FILES]
+    candidates += [read_labels(file) for file in files if file.is_file()]
+    for names in candidates:
+        if len(names) == artifact.spec.classes and set(folders) <= set(names):
+            return names, ()
+    if len(folders) == artifact.spec.classes:  # Keras' own convention
+        return tuple(folders), ("no label file has these folders: their sorted order was taken for the classes'",)
+    return artifact.labels or (), ()
+
+
+def decoded_chunks(
+    spec: ModelSpec, paths: Sequence[Path], broken: list[str], progress: Progress
+) -> Iterator[tuple[Pixels, list[int]]]:
+    """Yield pixels [images, height, width, channels] with the places of these images in `paths`.
+
+    Args:
+        spec: says which size and channels.
+        paths: of the images.
+        broken: gets a line for each image that cannot be used.
+        progress: told how far it is.
+
+    Raises:
+        SpecError: none of them can be used.
+    """
+    for start in range(0, len(paths), CHUNK_IMAGES):
+        progress.stage(f"image {start + 1} of {len(paths)}")
+        chunk = paths[start : start + CHUNK_IMAGES]
+        images = load_images(chunk, resolution_px=spec.resolution_px, channels=spec.channels_in)
+        pixels, places = [], []
+        for place, image in enumerate(images, start):
+            if isinstance(image, BrokenImage):
+                broken.append(f"skipped: {image}")
+                continue
+            pixels.append(image)
+            places.append(place)
+        if places:
+            yield np.stack(pixels), places
+    progress.done()
+    if len(broken) == len(paths):
+        raise SpecError(f"expected images that can be decoded. Received: {len(broken)} broken ones ({broken[0]})")
