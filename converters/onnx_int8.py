@@ -37,15 +37,15 @@ def write_int8(graph: QuantizedGraph, options: OnnxOptions, io: IoType = IoType.
 
 
 def require_several_classes(spec: ModelSpec) -> None:
-    """Refuse the one softmax that ONNX Runtime computes wrongly in int8 (1.31 answers 0 where 1 is the only answer).
+    """Refuse the one softmax that ONNX Runtime 1.31 computes wrongly in int8: over one class it answers 0, not 1.
 
     Raises:
         ConversionError: the model has a single class.
     """
     if spec.classes == 1:
         raise ConversionError(
-            "an int8 .onnx needs two classes or more: ONNX Runtime answers 0 for a quantised softmax over one, which is "
-            "1 by definition. Received: 1 class. Export it as .tflite, or with --precision fp32"
+            "an int8 .onnx needs two classes or more: ONNX Runtime answers 0 for a quantised softmax over one, where 1 is "
+            "right. Received: 1 class. Export it as .tflite, or with --precision fp32"
         )
 
 
