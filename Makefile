@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # The options of `mnet` that make hands on. They reach the recipes through the environment, never through the recipe's
 # text, so no shell ever parses their values; `value` keeps make itself from expanding a $ in them.
-OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT FORCE ROUNDS DATA
+OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO LAYOUT BATCH TUNE OUT FORCE ROUNDS DATA
 $(foreach option,$(OPTIONS),$(eval override $(option) := $$(value $(option))))
 export $(OPTIONS)
 
@@ -21,6 +21,7 @@ help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "export-tflite takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= PRECISION= IO= OUT= FORCE=1,"
+	@echo "export-onnx those and LAYOUT= BATCH= TUNE=,"
 	@echo "train-default takes DATA= OUT= FORCE=1,"
 	@echo "cost takes ALPHA= RESOLUTION= CLASSES=, test takes ARGS= (options of pytest)."
 	@echo "Every target sets up $(VENV) by itself; PYTHON=python3.12 chooses the interpreter of a new one."
@@ -63,12 +64,20 @@ endef
 
 # With neither weights nor folder given, the result goes to a folder that is make's to overwrite. Everywhere else
 # (`mnet export` writes to exports/ by default) an existing file stays unless FORCE=1 is given.
+define export
+@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO $(2) OUT) \
+[ -n "$$WEIGHTS$$OUT" ] || set -- "$$@" --out exports/default --force; \
+case "$$FORCE" in ""|0) ;; *) set -- "$$@" --force ;; esac; \
+"$(BIN)/mnet" export --format $(1) "$$@"
+endef
+
 .PHONY: export-tflite
 export-tflite: $(EXPORT)  ## Export a .tflite (with nothing set: the shipped checkpoint)
-	@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO OUT) \
-	[ -n "$$WEIGHTS$$OUT" ] || set -- "$$@" --out exports/default --force; \
-	case "$$FORCE" in ""|0) ;; *) set -- "$$@" --force ;; esac; \
-	"$(BIN)/mnet" export --format tflite "$$@"
+	$(call export,tflite)
+
+.PHONY: export-onnx
+export-onnx: $(EXPORT)  ## Export an .onnx (with nothing set: the shipped checkpoint)
+	$(call export,onnx,LAYOUT BATCH TUNE)
 
 .PHONY: train-default
 train-default: $(TRAIN)  ## Train the shipped checkpoint again (DATA=folder of its photos) and compare with it

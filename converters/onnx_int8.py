@@ -44,8 +44,8 @@ def require_several_classes(spec: ModelSpec) -> None:
     """
     if spec.classes == 1:
         raise ConversionError(
-            "an int8 .onnx needs two classes or more: ONNX Runtime answers 0 for a quantised softmax over one, where 1 is "
-            "right. Received: 1 class. Export it as .tflite, or with --precision fp32"
+            "an int8 .onnx needs two classes or more: over one, where 1 is the only answer, ONNX Runtime's quantised "
+            "softmax answers 0. Received: 1 class. Export it as .tflite, or with --precision fp32"
         )
 
 

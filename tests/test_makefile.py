@@ -17,6 +17,9 @@ OPTIONS = (
     "RESOLUTION",
     "PRECISION",
     "IO",
+    "LAYOUT",
+    "BATCH",
+    "TUNE",
     "OUT",
     "FORCE",
 )
@@ -55,6 +58,7 @@ def test_help_is_the_default_and_lists_every_target(make):
     for target in (
         "install",
         "export-tflite",
+        "export-onnx",
         "cost",
         "test",
         "lint",
@@ -85,9 +89,9 @@ def test_values_reach_the_command_as_they_are(make, tmp_path, value, given_by):
 
 
 def test_every_option_is_handed_on(make):
-    _, lines = make("export-tflite", *(f"{name}=x" for name in OPTIONS[:-1]), "FORCE=1")
+    _, lines = make("export-onnx", *(f"{name}=x" for name in OPTIONS[:-1]), "FORCE=1")
     expected = [text for name in OPTIONS[:-1] for text in (f"--{name.lower()}", "x")]
-    assert lines == ["export", "--format", "tflite", *expected, "--force"]
+    assert lines == ["export", "--format", "onnx", *expected, "--force"]
 
 
 @pytest.mark.parametrize("force", ["FORCE=", "FORCE=0"])
