@@ -69,10 +69,15 @@ def compare(reference: FloatArray, outputs: FloatArray, *, classifier: bool) -> 
     return Fidelity(
         images=len(expected),
         cosine=float(cosines.mean()),
-        sqnr_db=10 * (log10(signal) - log10(noise)) if signal and noise else None,
+        sqnr_db=sqnr_db(signal, noise),
         max_abs_error=float(np.abs(error).max()),
         top1_agreement=float((expected.argmax(axis=1) == actual.argmax(axis=1)).mean()) if classifier else None,
     )
+
+
+def sqnr_db(signal: float, noise: float) -> float | None:
+    """Return how much larger a signal's energy is than that of its error; None where one of the two is zero."""
+    return 10 * (log10(signal) - log10(noise)) if signal and noise else None
 
 
 def failures(fidelity: Fidelity, precision: Precision) -> tuple[str, ...]:

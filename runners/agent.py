@@ -117,7 +117,8 @@ def infer(args: argparse.Namespace) -> None:
     outputs, *kept = (np.concatenate([answer[number] for answer in answers]) for number in range(1 + len(tensors)))
     np.save(args.outputs, outputs, allow_pickle=False)
     if tensors:
-        np.savez(args.tensors_out, **{str(number): values for number, values in enumerate(kept)})
+        numbered: Dict[str, Any] = {str(number): values for number, values in enumerate(kept)}
+        np.savez(args.tensors_out, **numbered)
     emit("end", nonce=args.nonce, count=len(inputs))
 
 

@@ -1,14 +1,17 @@
 """The images that exported files are tried on: which class each shows, and their pixels a chunk at a time."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.artifact import Artifact
+from mnet_deploy.converters import calibration
 from mnet_deploy.errors import SpecError
-from mnet_deploy.image_folder import list_labelled
+from mnet_deploy.image_folder import list_images, list_labelled
 from mnet_deploy.images import BrokenImage, load_images
 from mnet_deploy.labels import read_labels, require_labels
 from mnet_deploy.progress import Progress
@@ -17,6 +20,8 @@ from mnet_deploy.spec import ModelSpec
 Pixels = NDArray[np.uint8]
 
 CHUNK_IMAGES = 200  # decoded at a time: 30 MB of pixels at 224 px
+GENERATED_IMAGES = 100
+_GENERATOR_SEED = 1  # exports calibrate with seed 0: other images than those
 CLASS_FILES = ("class_ids.txt", "labels.txt")  # looked for in the data folder and beside it
 
 
@@ -69,6 +74,70 @@ def _class_names(
     if len(folders) == artifact.spec.classes:  # Keras' own convention
         return tuple(folders), ("no label file has these folders: their sorted order was taken for the classes'",)
     return artifact.labels or (), ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationImages:
+    """Photos, with or without the index of their class, or generated pixels.
+
+    Attributes:
+        paths: of the photos; empty for generated images.
+        classes: index of the class of each photo; None if not known.
+        pixels: [images, height, width, channels] generated; None for photos.
+        notes: what the user should know, a sentence each.
+    """
+
+    paths: tuple[Path, ...] = ()
+    classes: tuple[int, ...] | None = None
+    pixels: Pixels | None = None
+    notes: tuple[str, ...] = ()
+
+    def chunks(self, spec: ModelSpec, broken: list[str], progress: Progress) -> Iterator[tuple[Pixels, list[int]]]:
+        """Yield pixels with the places of these images; see `decoded_chunks`."""
+        if self.pixels is not None:
+            yield self.pixels, list(range(len(self.pixels)))
+        else:
+            yield from decoded_chunks(spec, self.paths, broken, progress)
+
+    def sample(self, count: int) -> Self:
+        """Return up to `count` images, evenly spread: photos come sorted by class."""
+        total = len(self.paths) if self.pixels is None else len(self.pixels)
+        places = np.linspace(0, total - 1, min(count, total)).round().astype(int)
+        if self.pixels is not None:
+            return type(self)(pixels=self.pixels[places])
+        return type(self)(paths=tuple(self.paths[place] for place in places))
+
+
+def find_images(artifact: Artifact, data: Path | None, class_file: Path | None) -> EvaluationImages:
+    """Return photos with their classes where they can be told, or generated images.
+
+    Args:
+        artifact: of the model.
+        data: photos, one folder a class or without classes; None for generated images.
+        class_file: names of the class folders in the order of the model's outputs; found by itself if None.
+
+    Raises:
+        SpecError: no usable photos, or a class file that does not fit.
+    """
+    spec = artifact.spec
+    if data is None:
+        made = calibration.generated(
+            count=GENERATED_IMAGES, seed=_GENERATOR_SEED, resolution_px=spec.resolution_px, channels=spec.channels_in
+        )
+        note = "the images are generated, no photos: on them models agree more or less often than in use; give --data"
+        return EvaluationImages(pixels=made.pixels, notes=(note,))
+    paths = list_images(data)
+    if spec.classes is None:
+        return EvaluationImages(paths=paths)
+    try:
+        labelled, notes = labelled_images(artifact, data, class_file)
+    except SpecError as error:
+        if class_file is not None:
+            raise
+        return EvaluationImages(paths=paths, notes=(f"no accuracy: {error}",))
+    return EvaluationImages(
+        paths=tuple(path for path, _ in labelled), classes=tuple(index for _, index in labelled), notes=notes
+    )
 
 
 def decoded_chunks(
