@@ -1,7 +1,8 @@
 """The child process of `read_graph`: parse one file, write one JSON object to stdout.
 
-Started as `python -m mnet_deploy.graph_readers.child FORMAT PATH`. The object holds `graph`, or `error` (one line), or
-`missing` with `how_to_install`. Only the library of the one format is imported.
+Started as `python -m mnet_deploy.graph_readers.child FORMAT PATH`. The object holds `graph`, or `error` (one line: why
+it cannot be read), or `refused` (one line: a whole message), or `missing` with `how_to_install`. Only the library of
+the one format is imported.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from mnet_deploy.errors import MnetError, ToolMissing
-from mnet_deploy.graph_readers.graph import OpGraph
+from mnet_deploy.graph_readers.graph import OpGraph, RefusedFile
 
 _READERS = {
     "tflite": "mnet_deploy.graph_readers.tflite_graph",
@@ -36,6 +37,8 @@ def _answer(graph_format: str, path: Path) -> str:
         return json.dumps({"graph": asdict(_read(graph_format, path))})
     except ToolMissing as error:
         return json.dumps({"missing": error.tool, "how_to_install": error.how_to_install})
+    except RefusedFile as error:
+        return json.dumps({"refused": str(error)})
     except Exception as error:  # noqa: BLE001 - damaged bytes make a parser raise anything; the process ends here
         return json.dumps({"error": _in_words(error)})
 

@@ -5,6 +5,18 @@ from typing import Any
 
 from mnet_deploy.errors import SpecError
 
+_NAME_SHOWN_CHARACTERS = 60
+
+
+class RefusedFile(SpecError):
+    """A file that could be parsed, but not used; the message is whole: expected, received, what to try."""
+
+
+def shown(name: str) -> str:
+    """Return a name from a file as it can be printed in a line: quoted, escaped, not too long."""
+    cut = name if len(name) <= _NAME_SHOWN_CHARACTERS else f"{name[:_NAME_SHOWN_CHARACTERS]}..."
+    return ascii(cut)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tensor:

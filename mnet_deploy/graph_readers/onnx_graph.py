@@ -14,6 +14,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.graph_readers.graph import Op, OpGraph, Tensor
+from mnet_deploy.graph_readers.onnx_checks import require_readable
 
 _KEPT_BYTES = 1 << 16  # larger weights are dropped before shapes are inferred: no shape is kept in them
 _MAX_CHANNELS = 1 << 20
@@ -39,10 +40,11 @@ _TWINS = {
 
 
 def read(path: Path) -> OpGraph:
-    """Return the graph of an .onnx; raises anything at all on a damaged one."""
+    """Return the graph of an .onnx; raises anything at all on a damaged one, `RefusedFile` on one of unknown ops."""
     model = onnx.load(str(path), load_external_data=False)
     if model.ir_version <= 0 or not model.HasField("graph") or not (model.graph.node or model.graph.output):
         raise SpecError("no ONNX model: the protobuf holds no IR version or no graph")
+    require_readable(model, path.parent)
     metadata = _metadata(model)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)

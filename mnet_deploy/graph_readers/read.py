@@ -16,6 +16,7 @@ from mnet_deploy.errors import CommandFailed, CommandTimeout, SpecError, ToolMis
 from mnet_deploy.graph_readers.graph import OpGraph, graph_from_json
 
 _MEMORY_LIMIT_BYTES = 4 << 30
+_PROTOBUF_LIMIT_BYTES = 2 << 30  # one message must be smaller (protobuf.dev, "Proto Limits")
 _TFLITE_IDENTIFIER = b"TFL3"
 _ZIP_MAGIC = b"PK\x03\x04"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -38,6 +39,11 @@ def read_graph(path: Path, *, timeout_s: float = 60) -> OpGraph:
     """
     path = Path(path)
     graph_format = detect_format(path)
+    if graph_format is GraphFormat.ONNX and path.stat().st_size >= _PROTOBUF_LIMIT_BYTES:
+        raise SpecError(
+            f"{path}: expected an .onnx of less than 2 GiB, the limit of its format; received {path.stat().st_size}"
+            " bytes: save the model with its weights in a file beside it"
+        )
     command = [sys.executable, "-P", "-m", "mnet_deploy.graph_readers.child", str(graph_format), os.fspath(path)]
     try:
         result = run_child(
@@ -96,6 +102,8 @@ def _graph_of(path: Path, graph_format: GraphFormat, result: ChildResult) -> OpG
     answer = _answer(result)
     if "missing" in answer:
         raise ToolMissing(answer["missing"], answer["how_to_install"])
+    if "refused" in answer:
+        raise SpecError(f"{path}: {answer['refused']}")
     if "error" in answer:
         raise _unreadable(path, graph_format, answer["error"])
     if result.return_code != 0 or "graph" not in answer:

@@ -166,22 +166,6 @@ def test_one_float_op_among_integer_ones_is_found(onnx, onnx_files, tmp_path):
     assert float_ops(graph) == (pool.output[0], "e")
 
 
-def test_external_weights_are_not_followed(onnx, tmp_path):
-    helper, floats = onnx.helper, onnx.TensorProto.FLOAT
-    secret = tmp_path / "secret"
-    secret.write_bytes(b"\0" * 400)
-    weight = onnx.TensorProto(name="w", data_type=floats, dims=[10, 10], data_location=onnx.TensorProto.EXTERNAL)
-    weight.external_data.add(key="location", value="../secret")
-    read, wrote = (helper.make_tensor_value_info(name, floats, [1, 10]) for name in "xy")
-    graph = helper.make_graph([helper.make_node("MatMul", ["x", "w"], ["y"])], "g", [read], [wrote], [weight])
-    folder = tmp_path / "model"
-    folder.mkdir()
-    (folder / "m.onnx").write_bytes(helper.make_model(graph).SerializeToString())
-    found = read_graph(folder / "m.onnx")
-    assert found.tensors["w"] == Tensor(name="w", shape=(10, 10), dtype="float32", constant=True)
-    assert found.metadata["external_data"] == "../secret"
-
-
 def test_functions_of_an_onnx_are_unfolded(onnx, tmp_path):
     helper, floats = onnx.helper, onnx.TensorProto.FLOAT
     opset = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
