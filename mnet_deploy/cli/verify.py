@@ -13,6 +13,7 @@ int8_top1, ...
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,9 @@ from mnet_deploy.errors import SpecError
 from mnet_deploy.text_table import render_table
 
 if TYPE_CHECKING:
+    from mnet_deploy.artifact import Artifact
     from mnet_deploy.pipeline.verify import Verification
+    from mnet_deploy.progress import Progress
 
 HELP = "measure accuracy on labelled photos, float beside converted"
 EXIT_NO_TWINS = 1
@@ -52,8 +55,7 @@ def run(args: argparse.Namespace) -> int:
     progress = Progress()
     result = verify(args.artifact, args.data, class_file=args.classes_file, weights=args.weights, progress=progress)
     print(json.dumps(result.to_json(), indent=2) if args.json else _table(result))
-    for note in (*result.notes, *(f"unfit for accuracy: {reason}" for reason in result.artifact.unfit_for_accuracy)):
-        progress.note(note)
+    _say_what_to_know(progress, result.notes, result.artifact)
     return 0
 
 
@@ -67,9 +69,14 @@ def _run_twins(args: argparse.Namespace) -> int:
         args.artifact, args.twin, data=args.data, class_file=args.classes_file, weights=args.weights, progress=progress
     )
     print(json.dumps(found.to_json(), indent=2) if args.json else twins_text(found))
-    for note in found.notes:
-        progress.note(note)
+    _say_what_to_know(progress, found.notes, found.a, found.b)
     return EXIT_NO_TWINS if found.warnings else 0
+
+
+def _say_what_to_know(progress: "Progress", notes: Sequence[str], *artifacts: "Artifact") -> None:
+    reasons = dict.fromkeys(reason for artifact in artifacts for reason in artifact.unfit_for_accuracy)
+    for note in (*notes, *(f"unfit for accuracy: {reason}" for reason in reasons)):
+        progress.note(note)
 
 
 def _table(result: "Verification") -> str:

@@ -15,7 +15,7 @@ from mnet_deploy.spec import ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME
 
 SCALE_TOLERANCE = 0.01  # two sets of ranges over the same images differ by less
-_CHUNK_IMAGES = 8  # all layers of these are in memory at once: 160 MB in float32 at 1.0-224
+_CHUNK_ELEMENTS = 40_000_000  # of all layers, in memory at once: 160 MB in float32, 7 images at 1.0-224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,9 +105,10 @@ def compare_layers(
     """
     names = [INPUT_NAME, *(layer.name for layer in spec.layers())]
     sums = {name: _Sums() for name in names}
-    for start in range(0, len(images), _CHUNK_IMAGES):
+    step = max(1, _CHUNK_ELEMENTS // sum(layer.out_elements for layer in spec.layers()))
+    for start in range(0, len(images), step):
         progress.stage(f"layers of image {start + 1} of {len(images)}")
-        chunk = images[start : start + _CHUNK_IMAGES]
+        chunk = images[start : start + step]
         values_a, values_b = a.read(chunk), b.read(chunk)
         values_float = {} if reference is None else reference.read(chunk)
         for name in names:

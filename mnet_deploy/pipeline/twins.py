@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -148,8 +149,7 @@ def _facts(a: Artifact, b: Artifact) -> Iterator[tuple[str, object, object]]:
     yield "weights of sha256", a.weights["sha256"], b.weights["sha256"]
     yield "the normalisation", str(a.normalization), str(b.normalization)
     if a.labels is not None and b.labels is not None:
-        differing = [pair for pair in zip(a.labels, b.labels, strict=True) if pair[0] != pair[1]]
-        yield ("the label", *(differing[0] if differing else ("", "")))
+        yield from (("the label", one, other) for one, other in zip_longest(a.labels, b.labels))
 
 
 def _write_float_model(loaded: LoadedModel, folder: Path) -> Path:
