@@ -27,6 +27,7 @@ from mnet_deploy.converters.calibration import generated
 from mnet_deploy.converters.folded_graph import FoldedGraph, fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
+from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import BatchSize, IoType, Layout, OnnxOptions
 from mnet_deploy.converters.quantizer import quantize
 from mnet_deploy.models.weights import random_weights
@@ -155,6 +156,7 @@ def _forms(graph: FoldedGraph, images: NDArray[np.float32]) -> dict[str, tuple[b
         "fp32": (write_float(graph, plain), planes),
         "fp16": (write_float(graph, plain, half_weights=True), planes),
         "int8": (write_int8(quantized, plain), planes),
+        "int8_x86": (write_int8_x86(quantized, plain), planes),
     }
     if graph.spec.family is not Family.MOBILENET_V1:
         return forms

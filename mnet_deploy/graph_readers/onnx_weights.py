@@ -1,5 +1,6 @@
 """Whether the stored tensors of an .onnx are whole, in the file itself or in one beside it; none of them is opened."""
 
+import re
 import stat
 from math import prod
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -8,10 +9,8 @@ from onnx import TensorProto, helper
 
 from mnet_deploy.graph_readers.graph import RefusedFile, shown
 
-_BITS: dict[int, int] = {  # of the types that share bytes
-    **dict.fromkeys((TensorProto.UINT4, TensorProto.INT4, TensorProto.FLOAT4E2M1), 4),
-    **dict.fromkeys((TensorProto.UINT2, TensorProto.INT2), 2),
-}
+_BITS_OF_A_BYTE = 8
+_BITS_WITHOUT_NUMBER = {"FLOAT": 32, "DOUBLE": 64, "BOOL": 8}
 _COMPLEX = (TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 
 
@@ -22,13 +21,14 @@ def require_weights(tensor: TensorProto, folder: Path) -> None:
         tensor: stored in the model or, by its `data_location`, in another file.
         folder: of the model; a file with weights must lie in it.
     """
-    elements = _element_count(tensor)
+    elements, bits = _element_count(tensor), _bits(tensor)
+    size_bytes = 0 if bits is None else (elements * bits + _BITS_OF_A_BYTE - 1) // _BITS_OF_A_BYTE
     if tensor.data_location == TensorProto.EXTERNAL:
-        _require_external(tensor, folder, _byte_count(tensor, elements))
+        _require_external(tensor, folder, size_bytes)
     elif tensor.HasField("raw_data"):
-        if len(tensor.raw_data) != _byte_count(tensor, elements):
-            raise _wrong_size(tensor, f"{_byte_count(tensor, elements)} bytes", f"{len(tensor.raw_data)}")
-    elif tensor.data_type not in _BITS:
+        if len(tensor.raw_data) != size_bytes:
+            raise _wrong_size(tensor, f"{size_bytes} bytes", f"{len(tensor.raw_data)}")
+    elif bits is None or bits >= _BITS_OF_A_BYTE:  # narrower ones share the fields in ways that onnx changed
         values = len(getattr(tensor, helper.tensor_dtype_to_field(tensor.data_type)))
         expected = elements * 2 if tensor.data_type in _COMPLEX else elements
         if values != expected:
@@ -47,10 +47,11 @@ def _element_count(tensor: TensorProto) -> int:
     return prod(tensor.dims)
 
 
-def _byte_count(tensor: TensorProto, elements: int) -> int:
-    if bits := _BITS.get(tensor.data_type):
-        return (elements * bits + 7) // 8
-    return elements * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+def _bits(tensor: TensorProto) -> int | None:
+    """Return the width of an element by the name of its type (UINT4, BFLOAT16, FLOAT8E4M3FN); None for text."""
+    name = str(TensorProto.DataType.Name(tensor.data_type))
+    width = re.match(r"[A-Z]+(\d+)", name)
+    return int(width[1]) if width else _BITS_WITHOUT_NUMBER.get(name)
 
 
 def _wrong_size(tensor: TensorProto, expected: str, received: str) -> RefusedFile:

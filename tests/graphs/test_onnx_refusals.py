@@ -251,8 +251,18 @@ def test_a_tensor_that_claims_another_size_than_it_has_is_refused(fields, expect
         read(written(network(onnx, stored=[weight]), tmp_path))
 
 
-@pytest.mark.parametrize(("kind", "values", "packed"), [("INT4", 3, 2), ("UINT2", 5, 2), ("BFLOAT16", 3, 6)])
-def test_narrow_types_are_counted_in_bits(kind, values, packed, onnx, read, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "values", "packed"),
+    [
+        ("INT4", 3, 2),
+        ("UINT2", 5, 2),
+        ("FLOAT8E4M3FN", 3, 3),
+        ("BFLOAT16", 3, 6),
+        ("DOUBLE", 2, 16),
+        ("COMPLEX64", 2, 16),
+    ],
+)
+def test_types_are_counted_in_bits(kind, values, packed, onnx, read, tmp_path):
     if not hasattr(onnx.TensorProto, kind):
         pytest.skip(f"onnx {onnx.__version__} does not know {kind}")
     number = getattr(onnx.TensorProto, kind)
