@@ -28,12 +28,14 @@ class LayerSide:
         zero_point: as for int8, also where the tensor is uint8; None for a float tensor.
         sqnr_db: energy of the float model's output over that of the difference to it; None where one of them is zero or
             not finite, or the float model is not at hand.
+        equal: whether it is exactly what the float model writes; None if that is not at hand.
     """
 
     tensor: str
     scale: float | None
     zero_point: int | None
     sqnr_db: float | None
+    equal: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,7 @@ class LayerPair:
 class _Sums:
     """Energies over all images: of the float outputs, of the first file's, and of the three differences."""
 
+    has_float: bool
     float_signal: float = 0.0
     a_signal: float = 0.0
     noise: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("a", "b", "between"), 0.0))
@@ -104,7 +107,7 @@ def compare_layers(
         The input and all layers of the model, in order.
     """
     names = [INPUT_NAME, *(layer.name for layer in spec.layers())]
-    sums = {name: _Sums() for name in names}
+    sums = {name: _Sums(has_float=reference is not None) for name in names}
     step = max(1, _CHUNK_ELEMENTS // sum(layer.out_elements for layer in spec.layers()))
     for start in range(0, len(images), step):
         progress.stage(f"layers of image {start + 1} of {len(images)}")
@@ -142,19 +145,25 @@ def _pair(layer: str, a: TensorInfo | None, b: TensorInfo | None, sums: _Sums) -
     in_both = a is not None and b is not None
     return LayerPair(
         layer=layer,
-        a=None if a is None else _side(a, _db(sums.float_signal, sums.noise["a"])),
-        b=None if b is None else _side(b, _db(sums.float_signal, sums.noise["b"])),
+        a=None if a is None else _side(a, sums, sums.noise["a"]),
+        b=None if b is None else _side(b, sums, sums.noise["b"]),
         between_db=_db(sums.a_signal, sums.noise["between"]),
         equal=sums.noise["between"] == 0 if in_both else None,
     )
 
 
-def _db(signal: float, noise: float) -> float | None:
-    return sqnr_db(signal, noise) if isfinite(signal) and isfinite(noise) else None
-
-
-def _side(tensor: TensorInfo, against_float_db: float | None) -> LayerSide:
+def _side(tensor: TensorInfo, sums: _Sums, noise: float) -> LayerSide:
     zero_point = tensor.zero_point
     if zero_point is not None and tensor.dtype == "uint8":
         zero_point += np.iinfo(np.int8).min
-    return LayerSide(tensor=tensor.name, scale=tensor.scale, zero_point=zero_point, sqnr_db=against_float_db)
+    return LayerSide(
+        tensor=tensor.name,
+        scale=tensor.scale,
+        zero_point=zero_point,
+        sqnr_db=_db(sums.float_signal, noise),
+        equal=noise == 0 if sums.has_float else None,
+    )
+
+
+def _db(signal: float, noise: float) -> float | None:
+    return sqnr_db(signal, noise) if isfinite(signal) and isfinite(noise) else None

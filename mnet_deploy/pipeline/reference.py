@@ -21,7 +21,8 @@ def find_float_model(artifact: Artifact, weights: str | None) -> tuple[LoadedMod
     if weights is None and recorded is not None and (problem := _changed_since(Path(recorded), digest)):
         return None, (f"the float model is not at hand: {recorded} {problem}; give the checkpoint with --weights",)
     source = weights or recorded or artifact.weights["origin"]
-    fields = {key: value for key, value in artifact.spec.to_json().items() if value is not None}
+    # classes that are None say that there is no classifier; any other None says nothing
+    fields = {key: value for key, value in artifact.spec.to_json().items() if value is not None or key == "classes"}
     loaded = load_model(source, fields, seed=artifact.calibration["seed"])
     if loaded.sha256 == digest:
         return loaded, ()

@@ -26,15 +26,14 @@ def twins_text(found: TwinComparison) -> str:
 
 def _layer_row(pair: LayerPair) -> tuple[str, ...]:
     sides = (pair.a, pair.b)
-    between = "equal" if pair.equal else _decibels(pair.between_db)
     missing = ", ".join(name for name, side in zip("AB", sides, strict=True) if side is None)
     remark = f"not found in {missing}" if missing else f"* {', '.join(pair.differs)}" if pair.differs else ""
     return (
         pair.layer,
         *(_scale(side) for side in sides),
         *(_zero_point(side) for side in sides),
-        *(_UNKNOWN if side is None else _decibels(side.sqnr_db) for side in sides),
-        between,
+        *(_UNKNOWN if side is None else _decibels(side.sqnr_db, side.equal) for side in sides),
+        _decibels(pair.between_db, pair.equal),
         remark,
     )
 
@@ -47,8 +46,8 @@ def _zero_point(side: LayerSide | None) -> str:
     return _UNKNOWN if side is None or side.zero_point is None else str(side.zero_point)
 
 
-def _decibels(value: float | None) -> str:
-    return _UNKNOWN if value is None else f"{value:.1f}"
+def _decibels(value: float | None, equal: bool | None) -> str:
+    return "equal" if equal else _UNKNOWN if value is None else f"{value:.1f}"
 
 
 def _answers_text(answers: TwinAnswers) -> str:

@@ -176,7 +176,7 @@ def test_photos_without_classes_and_a_lost_checkpoint_leave_the_rest(mnet, tflit
         "accuracy": None,
     }
     in_both = [layer for layer in found["layers"] if layer["layer"] != POOL]
-    assert {layer[side]["sqnr_db"] for layer in in_both for side in "ab"} == {None}
+    assert {layer[side][name] for layer in in_both for side in "ab" for name in ("sqnr_db", "equal")} == {None}
     assert all(layer["equal"] or layer["between_db"] > 20 for layer in in_both)
     no_accuracy, no_float = found["notes"]
     assert re.match("no accuracy: .* directly in", no_accuracy)
@@ -198,6 +198,7 @@ def test_files_without_classifier_are_compared_by_their_layers_on_generated_imag
     assert (answer.status, found["answers"], found["layer_images"], found["warnings"]) == (0, None, 32, [])
     assert {layer[side]["scale"] for layer in found["layers"] for side in "ab"} == {None}
     assert all(layer["equal"] or layer["between_db"] > 100 for layer in found["layers"])
+    assert [layer["layer"] for layer in found["layers"] if not layer["b"]["equal"]] == []
     assert "the images are generated" in answer.err
 
 
@@ -237,7 +238,7 @@ def test_a_difference_beyond_chance_is_reported(difference, low, high, word):
 )
 def test_scales_differ_from_one_percent_on(scales, zero_points, differs):
     a, b = (
-        LayerSide(tensor="t", scale=scale, zero_point=zero_point, sqnr_db=None)
+        LayerSide(tensor="t", scale=scale, zero_point=zero_point, sqnr_db=None, equal=None)
         for scale, zero_point in zip(scales, zero_points, strict=True)
     )
     assert LayerPair(layer="t", a=a, b=b, between_db=None, equal=False).differs == differs
