@@ -35,6 +35,8 @@ def require_ops(nodes: Iterable[NodeProto], opsets: Opsets, functions: set[tuple
         functions: (domain, name) of those that the file itself defines.
     """
     for node in with_inner(nodes):
+        if not any(node.output):
+            raise _malformed(node, "an output with a name", "none")
         if (node.domain, node.op_type) not in functions:
             _require_op(node, opsets)
 

@@ -122,7 +122,9 @@ def test_a_custom_op_is_named_with_its_node(model, onnx, read, tmp_path):
 MALFORMED = {
     "too few inputs": (("Gemm", ["x"], ["y"]), {}, r"expected 2 to 3 inputs for 'ai.onnx::Gemm' .* received 1:"),
     "too many inputs": (("Relu", ["x", "x"], ["y"]), {}, "expected 1 inputs .* received 2"),
-    "no outputs": (("Relu", ["x"], []), {}, "expected 1 outputs .* received 0"),
+    "too many outputs": (("Relu", ["x"], ["y", "z"]), {}, "expected 1 outputs .* received 2"),
+    "no outputs": (("Relu", ["x"], []), {}, "expected an output with a name for 'ai.onnx::Relu' .* received none"),
+    "no name": (("Relu", ["x"], [""]), {}, "expected an output with a name for 'ai.onnx::Relu' .* received none"),
     "variadic": (("Concat", [], ["y"]), {"axis": 1}, "expected 1 or more inputs .* received 0"),
     "attribute": (("Softmax", ["x"], ["y"]), {"axis": [1]}, "an attribute of type int .* received ints as 'axis'"),
 }
