@@ -10,6 +10,7 @@ from typing import Any
 from mnet_deploy.converters import tensorflow_converter
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
+from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import FileFormat, IoType, Layout, OnnxOptions, Tune
 from mnet_deploy.converters.ort_file import to_ort
 from mnet_deploy.cost import Precision
@@ -150,7 +151,8 @@ def _onnx_content(job: ExportJob, precision: Precision) -> bytes:
     options = OnnxOptions(layout=request.layout, batch=request.batch, metadata=_metadata(job))
     if precision is not Precision.INT8:
         return write_float(job.folded, options, half_weights=precision is Precision.FP16)
-    return write_int8(job.quantized, options, request.io or IoType.FLOAT)
+    write = write_int8_x86 if request.tune is Tune.X86 else write_int8
+    return write(job.quantized, options, request.io or IoType.FLOAT)
 
 
 def _metadata(job: ExportJob) -> dict[str, str]:

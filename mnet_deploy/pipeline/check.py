@@ -1,6 +1,7 @@
 """Check a converted file, its graph against the spec and its answers against Keras', and describe it in a sidecar."""
 
 import tempfile
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ from typing import Any
 from mnet_deploy.artifact import Artifact, TensorInfo
 from mnet_deploy.converters import fidelity, structure
 from mnet_deploy.converters.calibration import CalibrationSet
-from mnet_deploy.converters.options import FileFormat, Layout, Tune
+from mnet_deploy.converters.options import FileFormat, IoType, Layout, Tune
+from mnet_deploy.converters.quantized_graph import QuantParams
 from mnet_deploy.cost import Precision
 from mnet_deploy.graph_facts import op_histogram
 from mnet_deploy.graph_readers import OpGraph, read_graph
@@ -23,6 +25,9 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> tuple[Artifact, t
     """Read the file back and run it in a child process; return its sidecar and what it misses."""
     graph = _graph(candidate, path)
     given, answered = _tensor(graph, graph.inputs[0], candidate), _tensor(graph, graph.outputs[0], candidate)
+    if candidate.file_format is not FileFormat.TFLITE and candidate.io is not IoType.FLOAT:
+        given = _quantized(given, job.quantized.input)
+        answered = _quantized(answered, job.quantized.layers[-1].output)
     inference = local.infer(path, given.store(job.inputs))
     compared = fidelity.compare(
         job.reference.result(), answered.real(inference.outputs), classifier=job.loaded.spec.classes is not None
@@ -83,6 +88,12 @@ def _tensor(graph: OpGraph, name: str, candidate: Candidate) -> TensorInfo:
         scale=tensor.scale[0] if tensor.scale else None,
         zero_point=tensor.zero_point[0] if tensor.zero_point else None,
     )
+
+
+def _quantized(tensor: TensorInfo, params: QuantParams) -> TensorInfo:
+    """Return what a tensor means: an .onnx has scale and zero point in its ops, not with its input and output."""
+    shift = 128 if tensor.dtype == "uint8" else 0
+    return replace(tensor, scale=params.scale, zero_point=params.zero_point + shift)
 
 
 def _sidecar(

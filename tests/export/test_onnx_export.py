@@ -83,6 +83,16 @@ def test_layout_batch_and_interface_reach_the_file(mnet, colour_checkpoint, colo
     assert artifact.input.scale == pytest.approx(2 / 255, rel=0.1)  # -1..1
 
 
+@pytest.mark.parametrize("options", [[], ["--layout", "nhwc", "--io", "uint8"]], ids=" ".join)
+def test_the_file_for_x86_knows_its_colours(mnet, colour_checkpoint, colour_photos, tmp_path, options):
+    given = ["--weights", colour_checkpoint, "--calibration", colour_photos, "--format", "onnx", "--tune", "x86"]
+    assert mnet("export", *given, *options, "--out", tmp_path).status == 0
+    path = tmp_path / f"{STEM}_int8_x86.onnx"
+    assert read_artifact(path).tune == "x86"
+    figures = json.loads(mnet("verify", path, "--data", colour_photos, "--json").out)
+    assert figures["int8_top1"] == figures["top1_agreement"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
