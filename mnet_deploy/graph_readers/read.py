@@ -54,8 +54,8 @@ def read_graph(path: Path, *, timeout_s: float = 60) -> OpGraph:
         )
     except CommandTimeout:
         raise SpecError(
-            f"{path}: expected a .{graph_format} graph that can be read within {timeout_s:g} s; received one that cannot"
-            " (a damaged file, or a very busy machine)"
+            f"{path}: expected a .{graph_format} graph that can be read within {timeout_s:g} s; received one that"
+            " cannot (a damaged file, or a very busy machine)"
         ) from None
     except CommandFailed as error:
         raise SpecError(f"{path}: the {graph_format} reader was stopped: {error}") from None

@@ -150,6 +150,15 @@ def test_ops_of_onnx_runtime_are_read_and_no_others_of_its_domain(onnx, read, tm
                 read(path)
 
 
+def test_without_onnx_runtime_its_ops_are_taken_on_trust(onnx, read, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mnet_deploy.graph_readers.onnx_engine_ops", None)
+    node = onnx.helper.make_node("Whirl", ["x"], ["y"], domain="com.microsoft")
+    path = written(network(onnx, node, opsets=[("", 17), ("com.microsoft", 1)]), tmp_path)
+    assert op_histogram(read(path)) == {"com.microsoft::Whirl": 1}
+    with pytest.raises(RefusedFile, match="example"):
+        read(written(custom(onnx), tmp_path))
+
+
 def test_a_file_that_onnx_runtime_saved_is_read(onnx, read, tmp_path):
     """It declares all domains of the engine, used or not."""
     engine = pytest.importorskip("onnxruntime", reason="needs ONNX Runtime: pip install 'mnet-deploy[onnx]'")
