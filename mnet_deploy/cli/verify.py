@@ -1,14 +1,13 @@
 """Measure the accuracy of an exported file on labelled photos, beside the float model it was made from.
 
-With --twin, compare it with another file of the same model, such as a .tflite with a .onnx: scales, zero points and
+With --twin, compare it with another file of the same model, such as a .tflite with an .onnx: scales, zero points and
 SQNR of each layer, and how often both answer the same. Exit status 1: they agree less with each other than with the
 float model, or one is more accurate by more than chance explains.
 
 --data has one folder of photos a class. The folders' names are looked up in the labels given at the export, in a
 class_ids.txt or labels.txt in the folder or beside it, or in --classes-file; otherwise, where there are as many
 folders as classes, their sorted order is that of the model's outputs. With --twin the photos need no classes, and
-without --data images are generated. JSON has the figures as fractions: float_top1,
-int8_top1, ...
+without --data images are generated. JSON has the figures as fractions: float_top1, int8_top1, ...
 """
 
 import argparse

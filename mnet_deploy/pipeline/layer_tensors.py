@@ -126,6 +126,7 @@ class LayerReader:
         tensors = find_layer_tensors(graph, spec)
         if graph.format == GraphFormat.ONNX:
             inside = [tensor.name for tensor in tensors.values() if tensor.name not in graph.inputs]
+            # parsed by a child process above: a damaged file ends there
             copy.write_bytes(with_outputs(path.read_bytes(), inside))
             path = copy
         return cls(path=path, input=given, tensors=tensors)

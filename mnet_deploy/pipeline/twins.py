@@ -1,4 +1,4 @@
-"""Compare two exported files of one model, such as a .tflite and a .onnx: layer by layer, and in what they answer."""
+"""Compare two exported files of one model, such as a .tflite and an .onnx: layer by layer, and in what they answer."""
 
 import tempfile
 from collections.abc import Iterator
