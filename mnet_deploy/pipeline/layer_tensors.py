@@ -84,11 +84,12 @@ def _info(graph: OpGraph, name: str, shape_hwc: Shape) -> TensorInfo:
     tensor = graph.tensors[name]
     shape = tuple(size or 1 for size in tensor.shape or ())
     height, width, channels = shape_hwc
-    is_nchw = graph.format == GraphFormat.ONNX and shape[1:] == (channels, height, width)
+    # An .onnx has the channels first but at its input; a cube is no input.
+    is_nhwc = graph.format != GraphFormat.ONNX or (shape[1:] == shape_hwc != (channels, height, width))
     return TensorInfo(
         name=name,
         shape=shape,
-        layout="NCHW" if is_nchw else "NHWC" if len(shape) == len("NHWC") else "NC",
+        layout="NC" if len(shape) == len("NC") else "NHWC" if is_nhwc else "NCHW",
         dtype=tensor.dtype,
         scale=tensor.scale[0] if len(tensor.scale) == 1 else None,
         zero_point=tensor.zero_point[0] if len(tensor.zero_point) == 1 else None,
@@ -143,5 +144,8 @@ class LayerReader:
         return {layer: found.get(tensor.name, stored) for layer, tensor in self.tensors.items()}
 
     def real(self, layer: str, stored: NDArray[Any]) -> FloatArray:
-        """Return what a layer wrote as real values [images, elements], the channels last."""
+        """Return what a layer wrote as real values [images, elements], the channels last.
+
+        Then neighbouring pixels of a row that are stored as one with more channels lie as in any other file.
+        """
         return self.tensors[layer].real(stored).reshape(len(stored), -1)

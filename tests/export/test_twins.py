@@ -12,6 +12,7 @@ from mnet_deploy.converters import quantizer
 from mnet_deploy.converters.folded_graph import fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
+from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
 from mnet_deploy.converters.quantizer import quantize
 from mnet_deploy.errors import SpecError
@@ -20,11 +21,12 @@ from mnet_deploy.images import load_images
 from mnet_deploy.models.load import load_model
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.evaluation_images import EvaluationImages
-from mnet_deploy.pipeline.layer_comparison import LayerPair, LayerSide
+from mnet_deploy.pipeline.layer_comparison import LayerPair, LayerSide, compare_layers
 from mnet_deploy.pipeline.layer_tensors import LayerReader, find_layer_tensors
 from mnet_deploy.pipeline.twin_answers import TwinAccuracy, TwinAnswers
 from mnet_deploy.pipeline.twins import require_twins
 from mnet_deploy.pipeline.verify import Accuracy
+from mnet_deploy.progress import Progress
 from mnet_deploy.spec import ModelSpec
 
 STEM = "mobilenet_v1_0.25_32"
@@ -141,6 +143,23 @@ def test_a_layer_with_another_range_and_one_that_is_not_there_are_pointed_at(mne
     assert pointed_at["conv_pw_5"][1:3] == [f"{scale:.5g}", f"{2 * scale:.5g}"]
     assert pointed_at["conv_pw_5"][-1] == "* scale"
     assert pointed_at[POOL][-1] == "not found in A"
+
+
+def test_a_file_for_x86_is_a_twin_of_the_plain_one_layer_by_layer(twin, folded, ranges, colour_inputs, tmp_path):
+    """It stores neighbouring pixels as one with more channels, as uint8."""
+    plain = twin()
+    content = write_int8_x86(quantize(folded, ranges), OnnxOptions(), IoType.FLOAT)
+    tuned = with_sidecar(tmp_path / "tuned.onnx", content, read_artifact(plain))
+    images = Normalization().apply(colour_inputs.view(np.uint8))
+    readers = [
+        LayerReader.open(path, folded.spec, read_artifact(path).input, copy=tmp_path / f"{path.stem}_layers.onnx")
+        for path in (plain, tuned)
+    ]
+    pairs = compare_layers(folded.spec, *readers, None, images, Progress())
+    blocked = {layer for layer, tensor in readers[1].tensors.items() if tensor.shape != readers[0].tensors[layer].shape}
+    assert "conv1" in blocked
+    assert [pair.layer for pair in pairs if pair.differs or pair.a is None or pair.b is None] == []
+    assert all(pair.equal or pair.between_db > 40 for pair in pairs)
 
 
 def test_a_twin_that_answers_otherwise_is_no_twin(mnet, tflite, twin, folded, colour_photos):
