@@ -72,7 +72,7 @@ class Engine:
         return f"Python {self.python}, onnxruntime {self.onnxruntime}"
 
 
-# The oldest that runs our files at all, what pip picks on the oldest Python that the agent supports, and on the Python
+# The oldest that knows opset 17, what pip picks on the oldest Python that the agent supports, and on the Python
 # after it, and the oldest that this project's own environment may hold.
 ENGINES = tuple(Engine.parse(text) for text in ("3.9:1.12.0", "3.9:1.19.2", "3.10:1.23.2", "3.11:1.20.0"))
 
