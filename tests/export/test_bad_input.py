@@ -60,7 +60,7 @@ def refused(mnet, tmp_path):
         (["--precision", "int8,int8"], "at most once"),
         (["--io", "int4"], "--io takes int8, uint8, float. Received: 'int4'"),
         (["--io", "uint8", "--precision", "fp32"], "--io is for int8 files"),
-        (["--format", "caffe"], "--format must be one of"),
+        (["--format", "caffe"], "--format takes tflite, onnx, ort"),
         (["--calibration-count", "0"], "1 to 10000 images. Received: 0"),
         (["--calibration-count", "ten"], "--calibration-count takes a whole number. Received: 'ten'"),
         (["--calibration-source", "photos"], "--calibration-source takes generated, noise"),
