@@ -118,6 +118,10 @@ test: $(DEV)  ## pytest (ARGS="-k cost" and the like)
 wheel-check: $(DEV)  ## Build wheel and sdist, install them elsewhere, import every module, open every data file
 	@"$(BIN)/python" tools/wheel_check.py
 
+.PHONY: oldest-engines
+oldest-engines: $(DEV)  ## Run our .onnx files in the oldest ONNX Runtimes (minutes; needs the network, python3.9, python3.10)
+	@"$(BIN)/python" tools/oldest_engines.py
+
 .PHONY: bench-self
 bench-self: $(DEV)  ## Measure the toolkit against the shortest script that does the same (CALIBRATION=, ROUNDS=)
 	@$(call hand_on,CALIBRATION ROUNDS) "$(BIN)/python" benchmarks/bench_self.py "$$@"

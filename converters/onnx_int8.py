@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from mnet_deploy.converters.onnx_float import conv_attributes, onnx_kernel
-from mnet_deploy.converters.onnx_qdq import ELEMENT_TYPES, QdqNodes
+from mnet_deploy.converters.onnx_qdq import ELEMENT_TYPES, QdqNodes, for_onnx
 from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
 from mnet_deploy.converters.quantized_graph import QuantizedGraph, QuantizedLayer, QuantParams
 from mnet_deploy.errors import ConversionError
@@ -26,7 +26,7 @@ def write_int8(graph: QuantizedGraph, options: OnnxOptions, io: IoType = IoType.
     """
     require_several_classes(graph.spec)
     writer = _Int8Writer()
-    last = writer.write(graph, options, io)
+    last = writer.write(for_onnx(graph), options, io)
     return writer.nodes.finish(graph.spec, last, options, dtype=ELEMENT_TYPES[io])
 
 

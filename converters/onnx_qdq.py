@@ -1,5 +1,6 @@
 """How quantised tensors are written in .onnx: integers with QuantizeLinear and DequantizeLinear around them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,25 @@ from onnx import TensorProto
 
 from mnet_deploy.converters.onnx_nodes import Nodes
 from mnet_deploy.converters.options import IoType
-from mnet_deploy.converters.quantized_graph import QuantParams
+from mnet_deploy.converters.quantized_graph import QuantizedGraph, QuantParams
+from mnet_deploy.spec import LayerKind
 
 ELEMENT_TYPES = {IoType.FLOAT: TensorProto.FLOAT, IoType.INT8: TensorProto.INT8, IoType.UINT8: TensorProto.UINT8}
 _UINT8_SHIFT = 128  # between a value in int8 and the same one in uint8
+
+
+# A softmax answers up to 1, which must be a stored value. TFLite's scale of 1/256 ends just below: there ONNX Runtime's
+# fused kernel overflows and answers 0 to a certain class, up to 1.28 on ARM and in .ort files.
+SOFTMAX_PARAMS = QuantParams(scale=float(np.float32(1 / 255)), zero_point=-128)
+
+
+def for_onnx(graph: QuantizedGraph) -> QuantizedGraph:
+    """Return a model whose softmax has `SOFTMAX_PARAMS`; the rest stays as it is."""
+    layers = (
+        replace(layer, output=SOFTMAX_PARAMS) if layer.spec.kind is LayerKind.SOFTMAX else layer
+        for layer in graph.layers
+    )
+    return replace(graph, layers=tuple(layers))
 
 
 class QdqNodes(Nodes):

@@ -20,7 +20,7 @@ from mnet_deploy.converters.onnx_blocking import (
 )
 from mnet_deploy.converters.onnx_float import onnx_kernel
 from mnet_deploy.converters.onnx_int8 import require_several_classes
-from mnet_deploy.converters.onnx_qdq import ELEMENT_TYPES, QdqNodes
+from mnet_deploy.converters.onnx_qdq import ELEMENT_TYPES, QdqNodes, for_onnx
 from mnet_deploy.converters.onnx_x86_plan import LayerPlan, plan_x86
 from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
 from mnet_deploy.converters.quantized_graph import QuantizedGraph, QuantizedLayer, QuantParams
@@ -42,7 +42,7 @@ def write_int8_x86(graph: QuantizedGraph, options: OnnxOptions, io: IoType = IoT
     """
     require_several_classes(graph.spec)
     writer = _X86Writer(plan_x86(graph.spec))
-    last = writer.write(graph, options, io)
+    last = writer.write(for_onnx(graph), options, io)
     return writer.nodes.finish(graph.spec, last, options, dtype=ELEMENT_TYPES[io])
 
 

@@ -1,6 +1,7 @@
 """Float model to int8: ranges of the activations, rounded weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +15,9 @@ Range = tuple[float, float]
 
 # A bias in int32 keeps this much room for the products that are added to it.
 _BIAS_LIMIT = 2.0**30
+# Engines take no greater ratio of (input scale * kernel scale) to output scale; 256 is the limit of XNNPACK and of
+# ONNX Runtime's pooling. An output that varies so little that it would need one is stored in coarser steps.
+_LARGEST_RATIO = 128.0
 # XNNPACK takes no smaller ratio of (input scale * kernel scale) to output scale.
 _SMALLEST_RATIO = 2.0**-31
 
@@ -40,6 +44,7 @@ def quantize(graph: FoldedGraph, observed: Mapping[str, Range]) -> QuantizedGrap
     layers = []
     for layer in graph.layers:
         output = _output_params(layer, observed, params)
+        output = replace(output, scale=max(output.scale, _smallest_scale(layer, params)))
         params[layer.spec.name] = output
         layers.append(_quantize_layer(layer, params[layer.spec.inputs[0]], output))
     return QuantizedGraph(spec=graph.spec, input=params[INPUT_NAME], layers=tuple(layers))
@@ -49,6 +54,18 @@ def _output_params(layer: FoldedLayer, observed: Mapping[str, Range], params: Ma
     if layer.spec.kind is LayerKind.CONCATENATION:
         return max((params[name] for name in layer.spec.inputs), key=lambda found: found.scale)
     return QuantParams.of_range(*(fixed_range(layer) or observed[layer.spec.name]))
+
+
+def _smallest_scale(layer: FoldedLayer, params: Mapping[str, QuantParams]) -> float:
+    """Return the finest scale of a layer's output that engines can compute."""
+    given = params[layer.spec.inputs[0]].scale
+    if layer.spec.kind is LayerKind.GLOBAL_POOL:
+        height, width, _ = layer.spec.in_shape_hwc
+        return given / (height * width * _LARGEST_RATIO)
+    if not layer.spec.kind.has_weights:
+        return 0.0
+    kernel, _ = layer.require_weights()
+    return given * float(np.abs(kernel).max()) / INT8_MAX / _LARGEST_RATIO
 
 
 def _quantize_layer(layer: FoldedLayer, given: QuantParams, output: QuantParams) -> QuantizedLayer:

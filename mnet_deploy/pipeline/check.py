@@ -9,6 +9,7 @@ from typing import Any
 from mnet_deploy.artifact import Artifact, TensorInfo
 from mnet_deploy.converters import fidelity, structure
 from mnet_deploy.converters.calibration import CalibrationSet
+from mnet_deploy.converters.onnx_qdq import for_onnx
 from mnet_deploy.converters.options import FileFormat, IoType, Layout, Tune
 from mnet_deploy.converters.quantized_graph import QuantParams
 from mnet_deploy.cost import Precision
@@ -26,8 +27,8 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> tuple[Artifact, t
     graph = _graph(candidate, path)
     given, answered = _tensor(graph, graph.inputs[0], candidate), _tensor(graph, graph.outputs[0], candidate)
     if candidate.file_format is not FileFormat.TFLITE and candidate.io is not IoType.FLOAT:
-        given = _quantized(given, job.quantized.input)
-        answered = _quantized(answered, job.quantized.layers[-1].output)
+        written = for_onnx(job.quantized)
+        given, answered = _quantized(given, written.input), _quantized(answered, written.layers[-1].output)
     inference = local.infer(path, given.store(job.inputs))
     compared = fidelity.compare(
         job.reference.result(), answered.real(inference.outputs), classifier=job.loaded.spec.classes is not None
