@@ -95,24 +95,22 @@ def given_to(graph, images, io, layout):
     return images.transpose(0, 3, 1, 2) if layout is Layout.NCHW else images
 
 
-def stored_as_int8(graph, answers, io):
-    """Return answers as the integers that the graph computes."""
-    if io is IoType.FLOAT:
-        return graph.layers[-1].output.store(answers)
-    return (answers.astype(np.int16) - (128 if io is IoType.UINT8 else 0)).astype(np.int8)
-
-
 @exact_sums
 @pytest.mark.parametrize("spec", CHAINS, ids=spec_id)
 def test_every_form_answers_what_the_plain_file_answers_to_the_bit(quantized, spec):
     graph, images = quantized(spec)
-    plain = run(write_int8(graph, OnnxOptions(layout=Layout.NHWC)), images)
-    assert len(np.unique(plain)) > 1
-    assert np.array_equal(run(write_int8_x86(graph, OnnxOptions(layout=Layout.NHWC)), images), plain)
+    pixels = given_to(graph, images, IoType.UINT8, Layout.NHWC)
+    stored = run(write_int8(graph, OnnxOptions(layout=Layout.NHWC), IoType.UINT8), pixels)
+    assert len(np.unique(stored)) > 1
+    expected = {
+        IoType.FLOAT: run(write_int8(graph, OnnxOptions(layout=Layout.NHWC)), images),
+        IoType.UINT8: stored,
+        IoType.INT8: (stored.astype(np.int16) - 128).astype(np.int8),
+    }
     for io, layout in FORMS:
-        content = write_int8_x86(graph, OnnxOptions(layout=layout), io)
-        answers = run(content, given_to(graph, images, io, layout))
-        assert np.array_equal(stored_as_int8(graph, answers, io), graph.layers[-1].output.store(plain)), (io, layout)
+        answers = run(write_int8_x86(graph, OnnxOptions(layout=layout), io), given_to(graph, images, io, layout))
+        assert answers.dtype == expected[io].dtype
+        assert np.array_equal(answers, expected[io]), (io, layout)
 
 
 @exact_sums
