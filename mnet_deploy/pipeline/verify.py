@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.artifact import Artifact, read_artifact
+from mnet_deploy.converters.options import FileFormat
 from mnet_deploy.errors import SpecError
+from mnet_deploy.graph_readers import read_graph
 from mnet_deploy.pipeline.evaluation_images import decoded_chunks, labelled_images
 from mnet_deploy.pipeline.reference import find_float_model
 from mnet_deploy.progress import Progress
@@ -80,6 +82,8 @@ def verify(path: Path, data: Path, *, class_file: Path | None, weights: str | No
         SpecError: unusable files, or folders that are no class of the model.
     """
     artifact = read_artifact(path)
+    if artifact.file_format != FileFormat.ORT:
+        read_graph(path)  # says in one line what is wrong with a damaged file, where an engine may crash
     if artifact.spec.classes is None:
         raise SpecError(f"{path}: accuracy needs a classifier. Received: a model without one")
     images, class_notes = labelled_images(artifact, data, class_file)

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from mnet_deploy.artifact import read_artifact
+from mnet_deploy.artifact import file_sha256, read_artifact
 from mnet_deploy.converters import calibration
 from mnet_deploy.graph_readers import read_graph
 from mnet_deploy.runners import local
@@ -114,6 +114,19 @@ def test_what_does_not_go_together_is_one_line(mnet, tmp_path, options, named):
     assert answer.status == 2
     assert named in answer.error_line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"no protobuf", None], ids=["empty", "text", "cut"])
+def test_verify_reads_an_onnx_before_an_engine_does(mnet, onnx_export, colour_photos, tmp_path, damage):
+    whole = onnx_export / f"{STEM}_fp32.onnx"
+    path = tmp_path / whole.name
+    path.write_bytes(whole.read_bytes()[:20_000] if damage is None else damage)
+    sidecar = json.loads((onnx_export / f"{whole.name}.json").read_text())
+    sidecar["sha256"] = file_sha256(path)  # as if the export had written it so
+    (tmp_path / f"{whole.name}.json").write_text(json.dumps(sidecar))
+    answer = mnet("verify", path, "--data", colour_photos)
+    assert answer.status == 2
+    assert path.name in answer.error_line
 
 
 # The trained weights and photos of ImageNet.
