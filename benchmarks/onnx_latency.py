@@ -27,13 +27,12 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from mnet_deploy.converters.activation_ranges import observe
+from mnet_deploy.converters.calibrated_quantizer import quantize_plainly
 from mnet_deploy.converters.folded_graph import fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
-from mnet_deploy.converters.quantizer import quantize
 from mnet_deploy.models.load import load_model
 from mnet_deploy.text_table import render_table
 
@@ -103,7 +102,7 @@ def all_forms(alpha: float, resolution_px: int, threads: int, folder: Path) -> I
     images: Images = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
     nchw = images.transpose(0, 3, 1, 2)
     folded = fold(loaded.spec, loaded.weights)
-    graph = quantize(folded, observe(folded, images))
+    graph = quantize_plainly(folded, images)
     (folder / "float.onnx").write_bytes(write_float(folded, OnnxOptions()))
     yield "stock", onnx_run(stock_quantized(folder / "float.onnx", nchw), nchw, threads)
     if find_spec("tf2onnx") is not None:

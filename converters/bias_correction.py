@@ -1,9 +1,8 @@
 """Give each output channel of a quantised layer the mean that it has in float.
 
 Rounding the weights shifts the mean of every channel by (rounding error) * (mean input), the main loss of int8 in
-MobileNets; the bias can take it back exactly (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization
-and Bias Correction", arXiv 1906.04721, section 4.2). Done layer after layer on inputs that are quantised already, it also
-takes back what earlier layers shifted.
+MobileNets; the bias can take it back exactly (Nagel et al. 2019, arXiv 1906.04721, section 4.2). Done layer after layer
+on inputs that are quantised already, it also takes back what earlier layers shifted.
 """
 
 import numpy as np

@@ -66,7 +66,8 @@ def statistics_of(graph: FoldedGraph, weights: ModelWeights, input_range: Range)
             gamma, beta, _, _ = weights[spec.name].require_batch_norm()
             deviation = np.abs(gamma.astype(np.float64))
             clipped = spec.activation is Activation.RELU6
-            known[spec.name] = behind_relu6(beta, deviation) if clipped else _plain(beta, deviation)
+            middle = beta.astype(np.float64)
+            known[spec.name] = behind_relu6(middle, deviation) if clipped else _plain(middle, deviation)
         elif spec.kind is LayerKind.CONCATENATION:
             joined = (np.concatenate([getattr(one, name) for one in inputs]) for name in ("mean", "variance"))
             known[spec.name] = ChannelStatistics(**dict(zip(("mean", "variance"), joined, strict=True)))
@@ -80,12 +81,11 @@ def statistics_of(graph: FoldedGraph, weights: ModelWeights, input_range: Range)
 
 
 def _plain(mean: DoubleArray, deviation: DoubleArray) -> ChannelStatistics:
-    return ChannelStatistics(mean=np.asarray(mean, np.float64), variance=deviation**2)
+    return ChannelStatistics(mean=mean, variance=deviation**2)
 
 
 def behind_relu6(mean: DoubleArray, deviation: DoubleArray) -> ChannelStatistics:
     """Return mean and variance of min(max(x, 0), 6) for normally distributed x."""
-    mean = np.asarray(mean, np.float64)
     deviation = np.maximum(deviation, 1e-12)
     low, high = -mean / deviation, (RELU6_MAX - mean) / deviation
     inside = _normal_share(high) - _normal_share(low)

@@ -45,6 +45,16 @@ class Tune(StrEnum):
     X86 = "x86"
 
 
+class Effort(StrEnum):
+    """What an int8 export takes time for.
+
+    `fast` corrects biases. `best` also rounds the weights of a layer together.
+    """
+
+    FAST = "fast"
+    BEST = "best"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxOptions:
     """What does not change the answers of an .onnx.

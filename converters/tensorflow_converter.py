@@ -15,6 +15,7 @@ from mnet_deploy.interrupts import raise_if_interrupted
 from mnet_deploy.quiet import silenced_native_output
 
 VERSION: str = tf.__version__
+KERAS_VERSION: str = keras.__version__
 IO_DTYPES = {"int8": tf.int8, "uint8": tf.uint8, "int16": tf.int16}
 
 # Without room for temporary files it falls back to an old way that ends in a TypeError.

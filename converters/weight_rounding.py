@@ -1,8 +1,9 @@
 """Round weights so that the layer's sums stay right, not each weight for itself.
 
 The expected squared error of a sum is e' C e, with e the rounding errors of one output channel and C the covariance
-of its inputs (its mean is bias correction's part). GPTQ (Frantar et al. 2022, arXiv 2210.17323) rounds one weight after the
-other and lets the rest make up for it; coordinate descent then improves single weights until none wants to change.
+of its inputs (their mean is bias correction's part). GPTQ (Frantar et al. 2022, arXiv 2210.17323) rounds one weight
+after the other and lets the rest make up for it; coordinate descent then improves single weights until none wants to
+change.
 """
 
 import numpy as np

@@ -79,6 +79,11 @@ class Normalization:
         """Return what `parse` reads back."""
         return "/".join(",".join(f"{value:.9g}" for value in part) for part in (self.mean, self.std))
 
+    def input_range(self) -> tuple[float, float]:
+        """Return the least and greatest value that a pixel can become, over all channels."""
+        ends = [(pixel - mean) / std for mean, std in zip(self.mean, self.std, strict=True) for pixel in (0.0, WHITE)]
+        return min(ends), max(ends)
+
     def for_channels(self, channels: int) -> Self:
         """Return the same with one mean and std a channel.
 

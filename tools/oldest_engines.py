@@ -22,14 +22,13 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mnet_deploy.converters.activation_ranges import observe
+from mnet_deploy.converters.calibrated_quantizer import quantize_plainly
 from mnet_deploy.converters.calibration import generated
 from mnet_deploy.converters.folded_graph import FoldedGraph, fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import BatchSize, IoType, Layout, OnnxOptions
-from mnet_deploy.converters.quantizer import quantize
 from mnet_deploy.models.weights import random_weights
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.runners.local import infer
@@ -147,7 +146,7 @@ def _planes(images: NDArray[Any]) -> NDArray[Any]:
 
 def _forms(graph: FoldedGraph, images: NDArray[np.float32]) -> dict[str, tuple[bytes, NDArray[Any]]]:
     """Return file and inputs by name; layout and batch are independent of the family, so one family has them all."""
-    quantized = quantize(graph, observe(graph, images))
+    quantized = quantize_plainly(graph, images)
     stored = quantized.input.store(images)
     planes = _planes(images)
     plain, nhwc = OnnxOptions(), OnnxOptions(layout=Layout.NHWC)

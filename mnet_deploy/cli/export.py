@@ -57,9 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     images = parser.add_argument_group("calibration")
     images.add_argument("--calibration", type=Path, metavar="FOLDER", help="photos like those the model will see")
     images.add_argument(
-        "--calibration-source", default="generated", metavar="NAME", help="without photos: generated (default) or noise"
+        "--calibration-source",
+        default="generated",
+        metavar="NAME",
+        help="without photos: generated (default), statistics (of the batch normalisations) or noise",
     )
     images.add_argument("--calibration-count", default="100", metavar="N", help="images to use (default 100)")
+    images.add_argument("--effort", default="best", metavar="LEVEL", help="of int8: best (default) or fast")
     images.add_argument("--seed", default="0", metavar="N", help="of the choice of photos and of random weights")
     images.add_argument(
         "--normalization",
@@ -76,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         if "classes" in overrides:
             raise SpecError(f"--no-top leaves out the classifier. Received: --classes {args.classes} as well")
         overrides["classes"] = None
-    from mnet_deploy.converters.options import BatchSize, FileFormat, IoType, Layout, Tune
+    from mnet_deploy.converters.options import BatchSize, Effort, FileFormat, IoType, Layout, Tune
     from mnet_deploy.cost import Precision
     from mnet_deploy.normalization import Normalization
     from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest
@@ -95,6 +99,7 @@ def run(args: argparse.Namespace) -> int:
         calibration=args.calibration,
         calibration_source=member(CalibrationFrom, args.calibration_source, "--calibration-source"),
         calibration_count=whole_number(args.calibration_count, "--calibration-count"),
+        effort=member(Effort, args.effort, "--effort"),
         seed=whole_number(args.seed, "--seed"),
         normalization=Normalization.parse(args.normalization),
         labels=args.labels,
@@ -102,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
         force=args.force,
     )
     progress = Progress()
-    progress.stage("starting TensorFlow")
+    progress.stage("starting")
     with silenced_native_output():
         from mnet_deploy.pipeline.export import export
 
@@ -135,6 +140,6 @@ def _say_what_to_know(result: "ExportResult", progress: "Progress") -> None:
         progress.note(f"UNFIT FOR ACCURACY, good for size and latency: {reason}")
     if result.artifacts and all(artifact.checks["fidelity_judged"] for _, artifact in result.artifacts):
         images = result.artifacts[0][1].checks["fidelity"]["images"]
-        progress.note(f"figures: against the Keras model, on the {images} calibration images")
+        progress.note(f"figures: against the float model, on the {images} calibration images")
     for path, failures in result.rejected:
         progress.note(f"rejected, kept as {path}: {'; '.join(failures)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
-from mnet_deploy.converters import tensorflow_converter
+from mnet_deploy.converters import tflite_writer
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
@@ -22,10 +22,7 @@ from mnet_deploy.progress import Progress
 TWIN_SUFFIX = "_uint8"  # app frameworks take uint8 pixels; an int8 .tflite with labels gets such a twin
 OPERATORS_SUFFIX = ".required_operators.config"  # as ONNX Runtime's own converter names it
 ONNX_RUNTIME = {"engine": "onnxruntime", "session_options": {"intra_op_num_threads": 1}, "call": "run"}
-_SLOW = {
-    Precision.DYNAMIC: "dynamic range is slower than fp32 on a CPU (8.4 ms against 5.1 for 1.0-224; int8 takes 1.8)",
-    Precision.INT16X8: "int16x8 has no fast CPU kernels (208 ms for 1.0-224; int8 takes 1.8)",
-}  # measured with LiteRT 2.3, one thread, x86-64 with AVX-512 VNNI
+TENSORFLOW_PRECISIONS = (Precision.DYNAMIC, Precision.INT16X8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,31 +94,38 @@ def _wants_twin(request: ExportRequest, labels: tuple[str, ...] | None) -> bool:
 
 def _tflite_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
     for precision in job.request.precisions:
-        if precision in _SLOW:
-            progress.note(_SLOW[precision])
-        progress.stage(f"converting to {precision} .tflite")
+        progress.stage(f"writing {precision} .tflite")
+        if precision in TENSORFLOW_PRECISIONS:
+            from mnet_deploy.pipeline.tensorflow_candidates import converted  # imports TensorFlow
+
+            yield converted(job, precision, _name(job.request, job.stem, FileFormat.TFLITE, precision), progress)
+            continue
         main = Candidate(
             name=_name(job.request, job.stem, FileFormat.TFLITE, precision),
             file_format=FileFormat.TFLITE,
             precision=precision,
-            io=IoType.FLOAT,
-            content=tensorflow_converter.convert(job.model, precision, job.inputs),
-            tool_versions={"tensorflow": tensorflow_converter.VERSION},
+            io=_io(job.request, precision, IoType.INT8),
+            content=_tflite_content(job, precision, _io(job.request, precision, IoType.INT8)),
         )
-        if precision is not Precision.INT8:
-            yield main
-            continue
-        chosen = _with_io(main, job.request.io or IoType.INT8)
-        yield chosen
-        if _wants_twin(job.request, job.labels):
-            twin = replace(main, name=f"{job.stem}_int8{TWIN_SUFFIX}.tflite", derived_from=chosen.sha256)
-            yield _with_io(twin, IoType.UINT8)
+        yield main
+        if precision is Precision.INT8 and _wants_twin(job.request, job.labels):
+            yield replace(
+                main,
+                name=f"{job.stem}_int8{TWIN_SUFFIX}.tflite",
+                io=IoType.UINT8,
+                content=_tflite_content(job, precision, IoType.UINT8),
+                derived_from=main.sha256,
+            )
 
 
-def _with_io(candidate: Candidate, io: IoType) -> Candidate:
-    if io is IoType.FLOAT:
-        return candidate
-    return replace(candidate, io=io, content=tensorflow_converter.with_io(candidate.content, io))
+def _io(request: ExportRequest, precision: Precision, default: IoType) -> IoType:
+    return request.io or default if precision is Precision.INT8 else IoType.FLOAT
+
+
+def _tflite_content(job: ExportJob, precision: Precision, io: IoType) -> bytes:
+    if precision is Precision.INT8:
+        return tflite_writer.write_int8(job.quantized, io)
+    return tflite_writer.write_float(job.folded, half_weights=precision is Precision.FP16)
 
 
 def _onnx_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
@@ -133,7 +137,7 @@ def _onnx_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
             name=_name(request, job.stem, FileFormat.ONNX, precision),
             file_format=FileFormat.ONNX,
             precision=precision,
-            io=request.io or IoType.FLOAT if is_int8 else IoType.FLOAT,
+            io=_io(request, precision, IoType.FLOAT),
             content=_onnx_content(job, precision),
             layout=request.layout,
             tune=request.tune if is_int8 else Tune.PORTABLE,

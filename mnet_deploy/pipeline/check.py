@@ -1,4 +1,4 @@
-"""Check a converted file, its graph against the spec and its answers against Keras', and describe it in a sidecar."""
+"""Check a converted file, its graph against the spec, its answers against the float model; describe it in a sidecar."""
 
 import tempfile
 from dataclasses import replace
@@ -19,6 +19,7 @@ from mnet_deploy.images import preprocessing
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate
 from mnet_deploy.pipeline.export_job import ExportJob
+from mnet_deploy.pipeline.request import CalibrationFrom
 from mnet_deploy.runners import local
 
 
@@ -31,7 +32,7 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> tuple[Artifact, t
         given, answered = _quantized(given, written.input), _quantized(answered, written.layers[-1].output)
     inference = local.infer(path, given.store(job.inputs))
     compared = fidelity.compare(
-        job.reference.result(), answered.real(inference.outputs), classifier=job.loaded.spec.classes is not None
+        job.float_pass.outputs, answered.real(inference.outputs), classifier=job.loaded.spec.classes is not None
     )
     wrong = _structure_failures(job, candidate, graph)
     unfit = _unfit_for_accuracy(job, candidate.precision)
@@ -68,12 +69,20 @@ def _unfit_for_accuracy(job: ExportJob, precision: Precision) -> tuple[str, ...]
         reasons.append("random weights: its answers mean nothing")
     elif not job.loaded.head_trained:
         reasons.append("the classifier is new and random: its answers mean nothing")
-    elif precision in (Precision.INT8, Precision.INT16X8) and job.request.calibration is None:
+    elif _lacks_photos(job, precision):
         reasons.append(
             f"calibrated on {job.calibration.source} images, not on photos: its accuracy is unknown until mnet verify "
             "measures it"
         )
     return tuple(reasons)
+
+
+def _lacks_photos(job: ExportJob, precision: Precision) -> bool:
+    """Whether a file needed photos that were not there: noise is none, and TensorFlow's converter corrects nothing."""
+    if job.request.calibration is not None:
+        return False
+    is_noise = job.request.calibration_source is CalibrationFrom.NOISE
+    return precision is Precision.INT16X8 or (precision is Precision.INT8 and is_noise)
 
 
 def _tensor(graph: OpGraph, name: str, candidate: Candidate) -> TensorInfo:
@@ -125,7 +134,7 @@ def _sidecar(
         checks=checks,
         unfit_for_accuracy=unfit,
         tool_versions={
-            **{name: version(name) for name in ("mnet-deploy", "keras", "numpy")},
+            **{name: version(name) for name in ("mnet-deploy", "numpy", "onnxruntime")},
             **candidate.tool_versions,
             inference.engine: str(inference.engine_version),
         },

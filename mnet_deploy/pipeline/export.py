@@ -1,6 +1,5 @@
 """From a checkpoint to checked files with sidecars."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,11 +47,8 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     if labels is not None:
         require_labels(labels, loaded.spec.classes, origin=str(request.labels))
     names = _planned_names(request, loaded.spec.name, labels)
-    with (
-        OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder,
-        ThreadPoolExecutor(1) as background,
-    ):
-        job = prepare(request, loaded, labels, background, progress)
+    with OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder:
+        job = prepare(request, loaded, labels, progress)
         result = _convert_and_check(job, folder, progress)
         if labels is not None and result.artifacts:
             folder.stage(LABELS_NAME, _label_file(labels))

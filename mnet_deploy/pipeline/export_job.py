@@ -1,25 +1,24 @@
 """What all files of one export share, made once."""
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.converters import calibration as calibrate
-from mnet_deploy.converters.activation_ranges import observe
+from mnet_deploy.converters.calibrated_quantizer import QuantizerReport, quantize_calibrated
+from mnet_deploy.converters.channel_statistics import has_statistics, statistics_of
+from mnet_deploy.converters.float_pass import FloatPass, run_float
 from mnet_deploy.converters.folded_graph import FoldedGraph, fold
 from mnet_deploy.converters.quantized_graph import QuantizedGraph
 from mnet_deploy.converters.quantizer import quantize
-from mnet_deploy.models.builder import PREDICT_BATCH, build, predict, with_static_batch
+from mnet_deploy.errors import SpecError
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest
 from mnet_deploy.progress import Progress
-from mnet_deploy.quiet import silenced_native_output
 from mnet_deploy.spec import ModelSpec
 
 FloatArray = NDArray[np.float32]
@@ -33,10 +32,8 @@ class ExportJob:
         request: what was asked for.
         loaded: weights and spec.
         labels: of the classes; None for none.
-        calibration: the images.
+        calibration: the images: for the ranges, and to compare each file with the float model.
         inputs: the images, normalised, [images, height, width, channels].
-        reference: what the Keras model answers to `inputs`; computed in the background.
-        model: the Keras model with a static batch of 1.
     """
 
     request: ExportRequest
@@ -44,13 +41,16 @@ class ExportJob:
     labels: tuple[str, ...] | None
     calibration: calibrate.CalibrationSet
     inputs: FloatArray
-    reference: Future[FloatArray]
-    model: keras.Model
 
     @property
     def stem(self) -> str:
         """What the names of all files begin with."""
         return self.loaded.spec.name
+
+    @property
+    def by_statistics(self) -> bool:
+        """Whether int8 files are made without running an image."""
+        return self.request.calibration is None and self.request.calibration_source is CalibrationFrom.STATISTICS
 
     @cached_property
     def folded(self) -> FoldedGraph:
@@ -58,41 +58,57 @@ class ExportJob:
         return fold(self.loaded.spec, self.loaded.weights)
 
     @cached_property
+    def float_pass(self) -> FloatPass:
+        """What the float model does on the images."""
+        return run_float(self.folded, self.inputs)
+
+    @property
     def quantized(self) -> QuantizedGraph:
-        """The model in int8, with the ranges of the calibration images."""
-        return quantize(self.folded, observe(self.folded, self.inputs))
+        """The model in int8."""
+        return self._quantized_and_report[0]
+
+    @property
+    def quantizer_report(self) -> QuantizerReport | None:
+        """What the steps of the quantiser gained; None where no image was run for it."""
+        return self._quantized_and_report[1]
+
+    @cached_property
+    def _quantized_and_report(self) -> tuple[QuantizedGraph, QuantizerReport | None]:
+        ends = self.request.normalization.input_range()
+        if self.by_statistics:
+            return quantize(self.folded, statistics_of(self.folded, self.loaded.weights, ends)).graph, None
+        return quantize_calibrated(
+            self.folded,
+            self.inputs,
+            self.float_pass,
+            input_range=ends,
+            effort=self.request.effort,
+            are_photos=self.request.calibration is not None,
+        )
 
 
 def prepare(
-    request: ExportRequest,
-    loaded: LoadedModel,
-    labels: tuple[str, ...] | None,
-    background: ThreadPoolExecutor,
-    progress: Progress,
+    request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...] | None, progress: Progress
 ) -> ExportJob:
-    """Read the images, build the model, and start the float reference: it runs while the first file is converted."""
-    spec = loaded.spec
+    """Read the images.
+
+    Raises:
+        SpecError: unusable images, or statistics are asked for that the weights do not have.
+    """
     for note in loaded.notes if loaded.body_trained else ():  # random weights are said once, with the result
         progress.note(note)
     progress.stage("reading calibration images")
-    images = _calibration_images(request, spec, progress)
+    images = _calibration_images(request, loaded.spec, progress)
     for note in images.notes:
         progress.note(note)
-    inputs = request.normalization.for_channels(spec.channels_in).apply(images.pixels)
-    progress.stage("building the model")
-    with silenced_native_output():  # Keras warns of a softmax over a single class, for example
-        model = build(spec, loaded.weights)
-        predict(model, inputs[:PREDICT_BATCH])  # traces the model in this thread; after that another one may run it
-        static = with_static_batch(model)
-    return ExportJob(
-        request=request,
-        loaded=loaded,
-        labels=labels,
-        calibration=images,
-        inputs=inputs,
-        reference=background.submit(predict, model, inputs),
-        model=static,
-    )
+    inputs = request.normalization.for_channels(loaded.spec.channels_in).apply(images.pixels)
+    job = ExportJob(request=request, loaded=loaded, labels=labels, calibration=images, inputs=inputs)
+    if job.by_statistics and not has_statistics(loaded.weights):
+        raise SpecError(
+            f"--calibration-source statistics needs batch normalisations with the statistics of a training. Received: "
+            f"{loaded.origin}, where they are identities. Give --calibration FOLDER, or --calibration-source generated"
+        )
+    return job
 
 
 def _calibration_images(request: ExportRequest, spec: ModelSpec, progress: Progress) -> calibrate.CalibrationSet:

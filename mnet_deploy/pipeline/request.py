@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mnet_deploy.converters.options import BatchSize, FileFormat, IoType, Layout, Tune
+from mnet_deploy.converters.options import BatchSize, Effort, FileFormat, IoType, Layout, Tune
 from mnet_deploy.cost import Precision
 from mnet_deploy.errors import SpecError
 from mnet_deploy.normalization import Normalization
@@ -15,6 +15,7 @@ class CalibrationFrom(StrEnum):
     """Where calibration images come from when no folder is given."""
 
     GENERATED = "generated"
+    STATISTICS = "statistics"
     NOISE = "noise"
 
 
@@ -38,6 +39,7 @@ class ExportRequest:
         tune: of an int8 .onnx.
         calibration: folder with photos; None for images from `calibration_source`.
         calibration_source: used without a folder.
+        effort: how much is tried for the accuracy of int8 files.
         calibration_count: how many images.
         seed: for the choice of photos, generated images, random weights.
         normalization: from pixels to the model's input.
@@ -57,6 +59,7 @@ class ExportRequest:
     calibration: Path | None = None
     calibration_source: CalibrationFrom = CalibrationFrom.GENERATED
     calibration_count: int = 100
+    effort: Effort = Effort.BEST
     seed: int = 0
     normalization: Normalization = field(default_factory=Normalization)
     labels: Path | None = None

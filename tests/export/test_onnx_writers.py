@@ -9,14 +9,15 @@ import onnx
 import onnxruntime
 import pytest
 
-from mnet_deploy.converters.activation_ranges import observe
+from mnet_deploy.converters.calibrated_quantizer import quantize_plainly
+from mnet_deploy.converters.float_pass import run_float
 from mnet_deploy.converters.folded_graph import fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_nodes import IR_VERSION, OPSET
 from mnet_deploy.converters.onnx_qdq import SOFTMAX_PARAMS
 from mnet_deploy.converters.options import BatchSize, IoType, Layout, OnnxOptions, Tune
-from mnet_deploy.converters.quantizer import quantize
+from mnet_deploy.converters.quantizer import Observed, quantize
 from mnet_deploy.converters.structure import onnx_failures
 from mnet_deploy.cost import Precision
 from mnet_deploy.errors import ConversionError
@@ -71,7 +72,7 @@ def graphs(stirred):
     def of(spec):
         if spec not in made:
             folded = fold(spec, stirred(spec))
-            made[spec] = folded, quantize(folded, observe(folded, images_for(spec)))
+            made[spec] = folded, quantize_plainly(folded, images_for(spec))
         return made[spec]
 
     return of
@@ -186,7 +187,7 @@ def test_a_certain_answer_stays_1_where_int8_kernels_run_the_softmax(graphs):
     certain = replace(classifier, bias=np.array([50, *[0] * 6], np.float32))
     layers = tuple(certain if layer is classifier else layer for layer in folded.layers)
     sure = replace(folded, layers=layers)
-    content = write_int8(quantize(sure, observe(sure, images_for(SPEC))), OnnxOptions())
+    content = write_int8(quantize_plainly(sure, images_for(SPEC)), OnnxOptions())
     options = onnxruntime.SessionOptions()
     options.add_session_config_entry("session.qdqisint8allowed", "1")
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
@@ -197,6 +198,11 @@ def test_a_certain_answer_stays_1_where_int8_kernels_run_the_softmax(graphs):
 def test_outputs_that_hardly_vary_can_be_computed(graphs, stirred):
     """The pool's scale may not be 256 times finer than its input's, nor the classifier's than that of its sums."""
     folded, _ = graphs(SPEC)
-    ranges = observe(folded, images_for(SPEC))
+    ranges = run_float(folded, images_for(SPEC)).ranges
     tiny = {name: (0.0, 1e-5) if name != "input" else found for name, found in ranges.items()}
-    assert np.isfinite(run(write_int8(quantize(folded, tiny), OnnxOptions()), images_for(SPEC))).all()
+    assert np.isfinite(
+        run(
+            write_int8(quantize(folded, Observed(ranges=tiny), correct_bias=False).graph, OnnxOptions()),
+            images_for(SPEC),
+        )
+    ).all()

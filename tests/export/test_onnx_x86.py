@@ -11,14 +11,13 @@ import onnxruntime
 import pytest
 
 from mnet_deploy.converters import onnx_x86
-from mnet_deploy.converters.activation_ranges import observe
+from mnet_deploy.converters.calibrated_quantizer import quantize_plainly
 from mnet_deploy.converters.folded_graph import fold
 from mnet_deploy.converters.onnx_blocking import PLAIN, Blocking, blocked_kernel, row_geometry
 from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.onnx_x86_plan import LayerPlan, plan_x86
 from mnet_deploy.converters.options import BatchSize, IoType, Layout, OnnxOptions, Tune
-from mnet_deploy.converters.quantizer import quantize
 from mnet_deploy.converters.structure import onnx_failures
 from mnet_deploy.cost import Precision
 from mnet_deploy.errors import ConversionError
@@ -68,7 +67,7 @@ def quantized(stirred):
             shape = (3, spec.resolution_px, spec.resolution_px, spec.channels_in)
             images = np.random.default_rng(1).uniform(-1, 1, shape).astype(np.float32)
             folded = fold(spec, stirred(spec))
-            made[spec] = quantize(folded, observe(folded, images)), images
+            made[spec] = quantize_plainly(folded, images), images
         return made[spec]
 
     return of

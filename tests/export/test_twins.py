@@ -14,7 +14,7 @@ from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import IoType, Layout, OnnxOptions
-from mnet_deploy.converters.quantizer import quantize
+from mnet_deploy.converters.quantizer import Observed, quantize
 from mnet_deploy.errors import SpecError
 from mnet_deploy.graph_readers import Op, OpGraph, Tensor, read_graph
 from mnet_deploy.images import load_images
@@ -64,7 +64,9 @@ def twin(tflite, folded, ranges, tmp_path, monkeypatch):
     monkeypatch.setattr(quantizer, "fixed_range", lambda layer: None)
 
     def make(*, graph=folded, layout=Layout.NCHW, io=IoType.FLOAT, **changed):
-        content = write_int8(quantize(graph, ranges | changed), OnnxOptions(layout=layout), io)
+        content = write_int8(
+            quantize(graph, Observed(ranges=ranges | changed), correct_bias=False).graph, OnnxOptions(layout=layout), io
+        )
         return with_sidecar(tmp_path / "twin.onnx", content, read_artifact(tflite))
 
     return make
@@ -148,7 +150,9 @@ def test_a_layer_with_another_range_and_one_that_is_not_there_are_pointed_at(mne
 def test_a_file_for_x86_is_a_twin_of_the_plain_one_layer_by_layer(twin, folded, ranges, colour_inputs, tmp_path):
     """It stores neighbouring pixels as one with more channels, as uint8."""
     plain = twin()
-    content = write_int8_x86(quantize(folded, ranges), OnnxOptions(), IoType.FLOAT)
+    content = write_int8_x86(
+        quantize(folded, Observed(ranges=ranges), correct_bias=False).graph, OnnxOptions(), IoType.FLOAT
+    )
     tuned = with_sidecar(tmp_path / "tuned.onnx", content, read_artifact(plain))
     images = Normalization().apply(colour_inputs.view(np.uint8))
     readers = [
