@@ -30,8 +30,8 @@ help:  ## List the targets
 
 EXTRAS.core :=
 EXTRAS.export := [export]
-EXTRAS.train := [export,report]
-EXTRAS.dev := [export,onnx,report,dev]
+EXTRAS.train := [export,tensorflow,report]
+EXTRAS.dev := [export,tensorflow,onnx,report,dev]
 
 STAMPS.core := .core
 STAMPS.export := .core .export
@@ -46,7 +46,7 @@ DEV := $(VENV)/.dev
 $(CORE) $(EXPORT) $(TRAIN) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || { \
 	  "$(PYTHON)" tools/check_host.py && echo "make: creating $(VENV)" && "$(PYTHON)" -m venv --clear "$(VENV)"; }
-	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV)$(if $(EXTRAS.$*), (TensorFlow is a large download))"
+	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV)$(if $(findstring tensorflow,$(EXTRAS.$*)), (TensorFlow is a large download))"
 	@[ -t 1 ] || quiet=--quiet; \
 	"$(BIN)/python" -m pip install $$quiet --disable-pip-version-check --editable ".$(EXTRAS.$*)"
 	@cd "$(VENV)" && touch $(STAMPS.$*)

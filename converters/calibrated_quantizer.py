@@ -20,6 +20,7 @@ from mnet_deploy.spec.layer_spec import RELU6_MAX
 # Generated images excite the classifier less than photos do. Chosen on the calibration photos of two networks (1000 and
 # 43 classes), whose logits on photos are 1.5 times as large; too narrow costs much, twice too wide next to nothing.
 _LOGITS_BEYOND_GENERATED = 2.0
+_IMAGES_WITHOUT_STEPS = 32  # that show what no step at all costs: it is far from the noise
 _NOISE_ERRORS = 2.0  # a difference below this many standard errors is not called one
 
 
@@ -29,6 +30,7 @@ class Step:
 
     Attributes:
         name: of the step.
+        images: that both losses are a mean of.
         loss_before: without it; see `QuantizerReport.metric`.
         loss_after: with it.
         noise: half the width of what the difference may be off by: two standard errors over the images.
@@ -36,6 +38,7 @@ class Step:
     """
 
     name: str
+    images: int
     loss_before: float
     loss_after: float
     noise: float
@@ -92,7 +95,8 @@ def quantize_calibrated(
     """
     ranges = found.ranges if are_photos else _beyond_generated(graph, found.ranges)
     observed = Observed(ranges={**ranges, INPUT_NAME: input_range}, sum_means=found.means)
-    best = quantize(graph, observed, images, correct_bias=False, optimize_rounding=False)
+    few = images[:_IMAGES_WITHOUT_STEPS]
+    best = quantize(graph, observed, few, correct_bias=False, optimize_rounding=False)
     losses = _losses(best, found)
     tried = {"bias correction": False} | ({"weight rounding": True} if effort is Effort.BEST else {})
     steps = []
@@ -124,29 +128,32 @@ def _beyond_generated(graph: FoldedGraph, ranges: Mapping[str, Range]) -> dict[s
 
 
 def _compare(name: str, before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[Step, NDArray[np.float64]]:
+    after_all, after = after, after[: len(before)]
     difference = after - before
     noise = _NOISE_ERRORS * float(difference.std()) / sqrt(len(difference))
     step = Step(
         name=name,
+        images=len(before),
         loss_before=float(before.mean()),
         loss_after=float(after.mean()),
         noise=noise,
         kept=bool(difference.mean() <= 0),
     )
-    return step, after
+    return step, after_all
 
 
 def _losses(quantized: Quantized, found: FloatPass) -> NDArray[np.float64]:
     """Return the loss of each image."""
     if quantized.outputs is None:
         raise ValueError("expected a model that was run on images")
-    actual = quantized.outputs.reshape(len(quantized.outputs), -1).astype(np.float64)
+    count = len(quantized.outputs)
+    actual = quantized.outputs.reshape(count, -1).astype(np.float64)
     if found.logits is None:
-        expected = found.outputs.reshape(len(actual), -1).astype(np.float64)
+        expected = found.outputs[:count].reshape(count, -1).astype(np.float64)
         energy = np.maximum((expected**2).sum(axis=1), np.finfo(np.float64).tiny)
         relative: NDArray[np.float64] = ((actual - expected) ** 2).sum(axis=1) / energy
         return relative
-    wanted, got = _log_softmax(found.logits.astype(np.float64)), _log_softmax(actual)
+    wanted, got = _log_softmax(found.logits[:count].astype(np.float64)), _log_softmax(actual)
     divergence: NDArray[np.float64] = (np.exp(wanted) * (wanted - got)).sum(axis=1)
     return divergence
 
@@ -160,4 +167,5 @@ def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 def _agreement(quantized: Quantized, logits: FloatArray) -> float | None:
     if quantized.outputs is None:
         return None
-    return float((quantized.outputs.reshape(len(logits), -1).argmax(axis=1) == logits.argmax(axis=1)).mean())
+    answers = quantized.outputs.reshape(len(quantized.outputs), -1)
+    return float((answers.argmax(axis=1) == logits[: len(answers)].argmax(axis=1)).mean())

@@ -12,13 +12,13 @@ from mnet_deploy.converters.folded_graph import FloatArray, FoldedGraph
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_nodes import OUTPUT_NAME, with_outputs
 from mnet_deploy.converters.options import BatchSize, Layout, OnnxOptions
-from mnet_deploy.spec import Activation, LayerKind
+from mnet_deploy.spec import Activation, LayerKind, LayerSpec
 from mnet_deploy.spec.families import INPUT_NAME
 
 Range = tuple[float, float]
 
-_BATCH = 8  # large enough that starting a run costs nothing, small enough to stay below 200 MB at 1.0-224
-_MEAN, _MOST = ".mean", ".most"
+_BATCH = 2  # more is hardly faster and takes 25 MB an image at 1.0-224
+_MEAN = ".mean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,14 +27,12 @@ class FloatPass:
 
     Attributes:
         means: of each layer with weights, [channels out]: mean of its sums over images and pixels, before ReLU6.
-        largest: of each layer with ReLU6, [channels out]: its greatest output.
         ranges: least and greatest value of the input (`INPUT_NAME`) and of each layer without ReLU6 but a softmax.
         outputs: [images, ...], what the model answers.
         logits: [images, classes], what the softmax reads; None for a model without a classifier.
     """
 
     means: dict[str, NDArray[np.float64]]
-    largest: dict[str, FloatArray]
     ranges: dict[str, Range]
     outputs: FloatArray = field(repr=False)
     logits: FloatArray | None = field(repr=False)
@@ -49,15 +47,13 @@ def run_float(graph: FoldedGraph, images: FloatArray) -> FloatPass:
     """
     layers = [layer.spec for layer in graph.layers]
     weighted = [layer.name for layer in layers if layer.kind.has_weights]
-    clipped = [layer.name for layer in layers if layer.activation is Activation.RELU6]
-    plain = [layer.name for layer in layers if _has_open_range(layer.kind) and layer.name not in clipped]
-    wanted = [*(name + _MEAN for name in weighted), *(name + _MOST for name in clipped), *plain, OUTPUT_NAME]
-    collected = _run(_instrumented(graph, weighted, clipped, plain), wanted, images)
+    plain = [layer.name for layer in layers if _has_open_range(layer)]
+    wanted = [*(name + _MEAN for name in weighted), *plain, OUTPUT_NAME]
+    collected = _run(_instrumented(graph, weighted, plain), wanted, images)
     classifier = next((layer.name for layer in layers if layer.kind is LayerKind.CLASSIFIER), None)
     values = {name: collected[name] for name in plain}
     return FloatPass(
         means={name: collected[name + _MEAN].astype(np.float64).mean(axis=(0, 2, 3)) for name in weighted},
-        largest={name: collected[name + _MOST].max(axis=(0, 2, 3)) for name in clipped},
         ranges={
             INPUT_NAME: (float(images.min()), float(images.max())),
             **{name: (float(value.min()), float(value.max())) for name, value in values.items()},
@@ -67,9 +63,10 @@ def run_float(graph: FoldedGraph, images: FloatArray) -> FloatPass:
     )
 
 
-def _has_open_range(kind: LayerKind) -> bool:
+def _has_open_range(layer: LayerSpec) -> bool:
     """Whether only images can tell the range: a softmax ends at 1, a concatenation spans what its inputs span."""
-    return kind not in (LayerKind.SOFTMAX, LayerKind.CONCATENATION)
+    has_end = layer.kind in (LayerKind.SOFTMAX, LayerKind.CONCATENATION)
+    return layer.activation is not Activation.RELU6 and not has_end
 
 
 def _run(content: bytes, wanted: list[str], images: FloatArray) -> dict[str, FloatArray]:
@@ -80,18 +77,9 @@ def _run(content: bytes, wanted: list[str], images: FloatArray) -> dict[str, Flo
     return {name: np.concatenate(parts) for name, parts in zip(wanted, zip(*batches, strict=True), strict=True)}
 
 
-def _instrumented(graph: FoldedGraph, weighted: list[str], clipped: list[str], plain: list[str]) -> bytes:
-    """Return the model with further outputs; means and maxima are taken inside, where the tensors are."""
+def _instrumented(graph: FoldedGraph, weighted: list[str], plain: list[str]) -> bytes:
+    """Return the model with further outputs; means are taken inside, where the tensors are."""
     model = onnx.load_from_string(write_float(graph, OnnxOptions(layout=Layout.NHWC, batch=BatchSize.DYNAMIC)))
-    written = {tensor for node in model.graph.node for tensor in node.output}
-    pools = [
-        *(("GlobalAveragePool", name, name + _MEAN) for name in weighted),
-        *(("GlobalMaxPool", _relu6_of(name, written), name + _MOST) for name in clipped),
-    ]
-    model.graph.node.extend(helper.make_node(op_type, [source], [name]) for op_type, source, name in pools)
-    return with_outputs(bytes(model.SerializeToString()), [*(name for _, _, name in pools), *plain])
-
-
-def _relu6_of(name: str, written: set[str]) -> str:
-    clip = f"{name}_relu"
-    return clip if clip in written else OUTPUT_NAME  # the last layer of a model without a classifier
+    means = [helper.make_node("GlobalAveragePool", [name], [name + _MEAN]) for name in weighted]
+    model.graph.node.extend(means)
+    return with_outputs(bytes(model.SerializeToString()), [*(name + _MEAN for name in weighted), *plain])

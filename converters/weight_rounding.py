@@ -58,21 +58,23 @@ def _samples(stored: Stored, params: QuantParams, layer: LayerSpec, count: int) 
     chance = np.random.default_rng(0)
     height, width, _ = layer.out_shape_hwc
     each = min(-(-count // len(stored)), height * width)
-    rows, columns = np.divmod(
-        np.stack([chance.choice(height * width, each, replace=False) for _ in range(len(stored))]), width
+    samples = np.concatenate(
+        [_below_kernel(image, params, layer, chance.choice(height * width, each, replace=False)) for image in stored]
     )
-    top, left, bottom, right = layer.padding_tlbr
-    zero = params.zero_point + SHIFT
-    padded = np.pad(stored, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=zero)
-    image = np.arange(len(stored))[:, None]
-    taps = [
-        padded[image, rows * layer.stride + y * layer.dilation, columns * layer.stride + x * layer.dilation]
-        for y in range(layer.kernel_px)
-        for x in range(layer.kernel_px)
-    ]
-    samples = np.stack(taps, axis=2).reshape(-1, len(taps), stored.shape[3]).astype(np.float32)
     samples -= samples.mean(axis=0)
     return samples
+
+
+def _below_kernel(image: Stored, params: QuantParams, layer: LayerSpec, positions: NDArray[np.integer]) -> FloatArray:
+    """Return the inputs of some output pixels of an image: [pixels, taps, channels]."""
+    top, left, bottom, right = layer.padding_tlbr
+    zero = params.zero_point + SHIFT
+    padded = np.pad(image, ((top, bottom), (left, right), (0, 0)), constant_values=zero)
+    rows, columns = np.divmod(positions, layer.out_shape_hwc[1])
+    side = np.arange(layer.kernel_px) * layer.dilation
+    y = rows[:, None, None] * layer.stride + side[:, None]
+    x = columns[:, None, None] * layer.stride + side
+    return padded[y, x].reshape(len(positions), -1, image.shape[2]).astype(np.float32)
 
 
 def _round_each_channel(weights: FloatArray, samples: FloatArray) -> FloatArray:

@@ -64,7 +64,7 @@ def test_version_has_one_source():
 
 
 def test_extras_are_those_the_readme_names():
-    extras = {"export", "onnx", "litert", "tflite-runtime", "android", "fit", "report", "dev"}
+    extras = {"export", "tensorflow", "onnx", "litert", "tflite-runtime", "android", "fit", "report", "dev"}
     assert set(PROJECT["project"]["optional-dependencies"]) == extras
 
 

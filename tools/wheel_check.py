@@ -19,7 +19,7 @@ FOLDERS = {
     "runners": "mnet_deploy/runners",
     "models": "mnet_deploy/models",
 }
-ALL_EXTRAS = "export,onnx,report"
+ALL_EXTRAS = "export,tensorflow,onnx,report"
 
 
 def main() -> int:

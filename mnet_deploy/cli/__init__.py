@@ -25,13 +25,13 @@ EXIT_INTERRUPTED = 130
 _EXTRA_OF = {
     "ai_edge_litert": "litert",
     "h5py": "export",
-    "keras": "export",
+    "keras": "tensorflow",
     "matplotlib": "report",
     "onnx": "onnx",
     "onnxruntime": "onnx",
     "PIL": "export",
     "safetensors": "export",
-    "tensorflow": "export",
+    "tensorflow": "tensorflow",
 }
 
 VERBS: dict[str, ModuleType] = {"cost": cost, "train": train, "export": export, "inspect": inspect, "verify": verify}

@@ -85,7 +85,6 @@ def run(args: argparse.Namespace) -> int:
     from mnet_deploy.normalization import Normalization
     from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest
     from mnet_deploy.progress import Progress
-    from mnet_deploy.quiet import silenced_native_output
 
     request = ExportRequest(
         weights=args.weights,
@@ -108,8 +107,7 @@ def run(args: argparse.Namespace) -> int:
     )
     progress = Progress()
     progress.stage("starting")
-    with silenced_native_output():
-        from mnet_deploy.pipeline.export import export
+    from mnet_deploy.pipeline.export import export
 
     result = export(request, progress)
     if args.json:
@@ -141,5 +139,22 @@ def _say_what_to_know(result: "ExportResult", progress: "Progress") -> None:
     if result.artifacts and all(artifact.checks["fidelity_judged"] for _, artifact in result.artifacts):
         images = result.artifacts[0][1].checks["fidelity"]["images"]
         progress.note(f"figures: against the float model, on the {images} calibration images")
+    _say_what_steps_gained(result, progress)
     for path, failures in result.rejected:
         progress.note(f"rejected, kept as {path}: {'; '.join(failures)}")
+
+
+def _say_what_steps_gained(result: "ExportResult", progress: "Progress") -> None:
+    records = (artifact.quantizer for _, artifact in result.artifacts)
+    report = next((record["report"] for record in records if record is not None and record["report"]), None)
+    if report is None:
+        return
+    for step in report["steps"]:
+        gained = step["loss_before"] - step["loss_after"]
+        verdict = "" if step["kept"] else ": left out, it makes the images worse"
+        if step["kept"] and abs(gained) <= step["noise"]:
+            verdict = ": within the noise"
+        progress.note(
+            f"{step['name']}: {report['metric']} {step['loss_before']:.4f} -> {step['loss_after']:.4f} "
+            f"(+-{step['noise']:.4f}, {step['images']} images){verdict}"
+        )

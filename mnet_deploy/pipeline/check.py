@@ -140,9 +140,17 @@ def _sidecar(
         },
         tune=None if candidate.tune is Tune.PORTABLE else str(candidate.tune),
         runtime=None if candidate.file_format is FileFormat.TFLITE else ONNX_RUNTIME,
+        quantizer=_quantizer_record(job, candidate),
         mobile=candidate.mobile,
         derived_from=candidate.derived_from,
     )
+
+
+def _quantizer_record(job: ExportJob, candidate: Candidate) -> dict[str, Any] | None:
+    if candidate.precision is not Precision.INT8:
+        return None
+    report = job.quantizer_report
+    return {"effort": str(job.request.effort), "report": None if report is None else report.to_json()}
 
 
 def _weights_record(loaded: LoadedModel) -> dict[str, Any]:
