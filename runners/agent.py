@@ -4,14 +4,15 @@ A transport copies it to the device and starts it; on this machine it is started
 that a file that crashes the engine takes nothing else down. It imports nothing of the project.
 
     python agent.py infer --model FILE --inputs IN.npy --outputs OUT.npy --nonce TEXT [--threads N]
-                          [--tensors NAMES.json --tensors-out KEPT.npz]
+                          [--tensors NAMES.json --tensors-out KEPT.npz] [--no-xnnpack] [--no-optimizer]
 
 Its first bytes say what a file is: a .tflite runs with LiteRT, a .onnx or .ort with ONNX Runtime. `infer` runs every
 entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and writes what the model
 answers to OUT.npy. NAMES.json lists tensors inside the model whose values are wanted, too: KEPT.npz has them under
 their numbers in the list. A .tflite then runs without delegates, which keep no values; of an .onnx they must be
-outputs. Standard output is JSON Lines: `start` with the engine and its version, and as the last line `end`
-with the nonce and the count. Without that last line the run failed.
+outputs. --no-xnnpack has LiteRT compute with its own kernels, --no-optimizer has ONNX Runtime run the nodes as they
+are in the file: other ways to the same answers, but for rounding. Standard output is JSON Lines: `start` with the
+engine and its version, and as the last line `end` with the nonce and the count. Without that last line the run failed.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import numpy as np
 class LiteRtEngine:
     """Runs .tflite files with ai-edge-litert, or with its predecessor tflite-runtime where only that is installed."""
 
-    def __init__(self, path: str, threads: int, tensors: List[str]) -> None:
+    def __init__(self, path: str, threads: int, tensors: List[str], xnnpack: bool) -> None:
         try:
             from ai_edge_litert import interpreter
 
@@ -40,6 +41,7 @@ class LiteRtEngine:
         options: Dict[str, Any] = {}
         if tensors:
             options["experimental_preserve_all_tensors"] = True
+        if tensors or not xnnpack:
             options["experimental_op_resolver_type"] = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._interpreter = interpreter.Interpreter(model_path=path, num_threads=threads, **options)
         self._interpreter.allocate_tensors()
@@ -70,12 +72,14 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, path: str, threads: int, tensors: List[str]) -> None:
+    def __init__(self, path: str, threads: int, tensors: List[str], optimizer: bool) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3  # errors only: they come as exceptions, too
+        if not optimizer:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if identifier(path) == b"ORTM":
             options.add_session_config_entry("session.load_model_format", "ORT")
         self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -92,9 +96,10 @@ def identifier(path: str) -> bytes:
         return file.read(8)[4:]
 
 
-def engine_for(path: str, threads: int, tensors: List[str]) -> Union[LiteRtEngine, OnnxRuntimeEngine]:
-    engine = LiteRtEngine if identifier(path) == b"TFL3" else OnnxRuntimeEngine
-    return engine(path, threads, tensors)
+def engine_for(args: argparse.Namespace, tensors: List[str]) -> Union[LiteRtEngine, OnnxRuntimeEngine]:
+    if identifier(args.model) == b"TFL3":
+        return LiteRtEngine(args.model, args.threads, tensors, not args.no_xnnpack)
+    return OnnxRuntimeEngine(args.model, args.threads, tensors, not args.no_optimizer)
 
 
 def emit(event: str, **fields: Any) -> None:
@@ -110,8 +115,15 @@ def version_of(distribution: str) -> Optional[str]:
 
 def infer(args: argparse.Namespace) -> None:
     tensors = json.loads(Path(args.tensors).read_text(encoding="utf-8")) if args.tensors else []
-    engine = engine_for(args.model, args.threads, tensors)
-    emit("start", engine=engine.name, engine_version=version_of(engine.name), python=platform.python_version())
+    engine = engine_for(args, tensors)
+    version = version_of(engine.name)
+    emit(
+        "start",
+        engine=engine.name,
+        engine_version=version,
+        python=platform.python_version(),
+        machine=platform.machine(),
+    )
     inputs = np.load(args.inputs, mmap_mode="r", allow_pickle=False)
     answers = [engine.run(np.ascontiguousarray(inputs[index : index + 1])) for index in range(len(inputs))]
     outputs, *kept = (np.concatenate([answer[number] for answer in answers]) for number in range(1 + len(tensors)))
@@ -133,6 +145,8 @@ def main() -> int:
     command.add_argument("--threads", type=int, default=1)
     command.add_argument("--tensors", default="")
     command.add_argument("--tensors-out", default="")
+    command.add_argument("--no-xnnpack", action="store_true")
+    command.add_argument("--no-optimizer", action="store_true")
     infer(parser.parse_args())
     return 0
 

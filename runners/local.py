@@ -33,16 +33,26 @@ class Inference:
         outputs: [inputs, ...], as the model stores them.
         engine: name of the engine.
         engine_version: None if the installation does not say.
+        machine: kind of processor that it ran on, such as `x86_64`; None if the agent does not say.
         tensors: values of the tensors that were asked for, [inputs, ...] as the model stores them.
     """
 
     outputs: NDArray[Any]
     engine: str
     engine_version: str | None
+    machine: str | None = None
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
-def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1, tensors: Sequence[str] = ()) -> Inference:
+def infer(
+    model: Path,
+    inputs: NDArray[Any],
+    *,
+    threads: int = 1,
+    tensors: Sequence[str] = (),
+    xnnpack: bool = True,
+    optimizer: bool = True,
+) -> Inference:
     """Run every input through a model.
 
     Args:
@@ -50,6 +60,8 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1, tensors: Seque
         inputs: [inputs, ...] in the model's own layout and element type; each is run as a batch of 1.
         threads: of the engine.
         tensors: names of tensors inside the model whose values are wanted, too. Of an .onnx they must be outputs.
+        xnnpack: whether LiteRT may use it.
+        optimizer: whether ONNX Runtime may rearrange the graph.
 
     Raises:
         ToolMissing: no engine is installed.
@@ -64,6 +76,8 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1, tensors: Seque
         paths = ["--model", str(model), *_written(folder, inputs, tensors)]
         with as_file(files("mnet_deploy.runners") / "agent.py") as agent:
             command = [sys.executable, "-I", str(agent), "infer", *paths, "--nonce", nonce, "--threads", str(threads)]
+            command += [] if xnnpack else ["--no-xnnpack"]
+            command += [] if optimizer else ["--no-optimizer"]
             result = run_child(command, timeout_s=timeout_s)
         start = _require_complete(result, model, nonce=nonce, count=len(inputs))
         try:
@@ -71,7 +85,13 @@ def infer(model: Path, inputs: NDArray[Any], *, threads: int = 1, tensors: Seque
             kept = _read_tensors(folder / _KEPT, tensors)
         except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
             raise LinkLost(f"{model.name}: the agent's answers cannot be read ({error}); run it again") from error
-    return Inference(outputs=outputs, engine=start["engine"], engine_version=start["engine_version"], tensors=kept)
+    return Inference(
+        outputs=outputs,
+        engine=start["engine"],
+        engine_version=start["engine_version"],
+        machine=start.get("machine"),
+        tensors=kept,
+    )
 
 
 def _written(folder: Path, inputs: NDArray[Any], tensors: Sequence[str]) -> list[str]:

@@ -1,0 +1,70 @@
+"""`mnet verify FILE --goldens`: ask a file again what it answered when it was exported."""
+
+import argparse
+import json
+from functools import partial
+from typing import TYPE_CHECKING
+
+from mnet_deploy.text_table import render_table
+
+if TYPE_CHECKING:
+    from mnet_deploy.pipeline.goldens import Distance, GoldenReplay
+
+EXIT_FAILED = 1
+
+
+def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of a replay."""
+    parser.add_argument(
+        "--goldens", action="store_true", help="replay the answers that the export kept beside the file, and compare"
+    )
+    parser.add_argument(
+        "--no-xnnpack", action="store_true", help="with --goldens: run a .tflite with LiteRT's own kernels"
+    )
+
+
+def run_replay(args: argparse.Namespace) -> int:
+    """Replay the goldens of `args.artifact` and print how far the answers are apart."""
+    from mnet_deploy.pipeline.goldens import replay_goldens
+    from mnet_deploy.runners import local
+
+    replay = replay_goldens(args.artifact, infer=partial(local.infer, xnnpack=not args.no_xnnpack))
+    print(json.dumps(replay.to_json(), indent=2) if args.json else replay_text(replay))
+    return 0 if replay.passed else EXIT_FAILED
+
+
+def replay_text(replay: "GoldenReplay") -> str:
+    """Return what is said of a replay on standard output."""
+    rows = [_row("apart", replay.distance), _row("allowed", replay.tolerance)]
+    unit = "" if replay.unit == "1" else f", in {replay.unit}"
+    lines = [
+        render_table(("", "largest", "mean"), rows, align="<>>"),
+        f"{replay.images} golden images, {replay.engine}{unit}",
+    ]
+    if not replay.same_file:
+        lines.append(f"the file is not the {replay.artifact.file} that was exported: its sha256 differs")
+    return "\n".join((*lines, *_verdict(replay)))
+
+
+def _row(name: str, distance: "Distance") -> tuple[str, str, str]:
+    return name, f"{distance.largest:.3g}", f"{distance.mean:.3g}"
+
+
+def _verdict(replay: "GoldenReplay") -> list[str]:
+    found = []
+    if not replay.same_input:
+        found.append(
+            "WARNING: the same images gave another input than at the export: look for another decoder, crop or "
+            "normalisation"
+        )
+    if not replay.distance.within(replay.tolerance):
+        found.append(
+            "WARNING: the answers are further apart than kernels differ: the file is damaged, or the engine computes "
+            "something else. Copy the file again, or try another engine or delegate"
+        )
+    if replay.altered and not found:
+        found.append(
+            "WARNING: the file was changed, and its answers with it, though by less than kernels differ: copy it again"
+        )
+    passed = "exactly" if replay.equal else "but for what kernels differ by"
+    return found or [f"the answers are those of the export, {passed}"]

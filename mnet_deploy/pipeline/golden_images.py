@@ -1,0 +1,58 @@
+"""Generated images as PNG files, and the pixels that come of them: what goldens replay, preprocessing included."""
+
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from mnet_deploy.artifact import Artifact
+from mnet_deploy.converters import synthetic_images
+from mnet_deploy.images import BrokenImage, load_images, short_side_px
+
+Pixels = NDArray[np.uint8]
+
+_PHOTO_CHANNELS = (1, 3)  # of these a PNG goes through the same decoding and cropping as photos
+
+
+def golden_pngs(artifact: Artifact, *, count: int, seed: int) -> list[bytes]:
+    """Return generated images as PNG files.
+
+    They have the short side to which photos are scaled: decoding and cropping are part of the replay, while no
+    implementation's resizing is. Pixels with a number of channels that photos do not have lie side by side as grey
+    ones, at the model's own size.
+    """
+    spec = artifact.spec
+    is_photo = spec.channels_in in _PHOTO_CHANNELS
+    side_px = short_side_px(spec.resolution_px) if is_photo else spec.resolution_px
+    made = synthetic_images.dead_leaves(count, seed=seed, resolution_px=side_px, channels=spec.channels_in)
+    return [_png(pixels if spec.channels_in == 3 else pixels.reshape(side_px, -1)) for pixels in made]
+
+
+def _png(pixels: Pixels) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "PNG")
+    return content.getvalue()
+
+
+def golden_pixels(artifact: Artifact, pngs: list[bytes]) -> Pixels:
+    """Return [images, height, width, channels] as photos of these files would come.
+
+    Raises:
+        BrokenImage: one of the files cannot be used.
+    """
+    spec = artifact.spec
+    shape = (len(pngs), spec.resolution_px, spec.resolution_px, spec.channels_in)
+    if spec.channels_in not in _PHOTO_CHANNELS:
+        return np.stack([np.asarray(Image.open(io.BytesIO(png), formats=["PNG"])) for png in pngs]).reshape(shape)
+    with tempfile.TemporaryDirectory(prefix="mnet-") as name:
+        paths = [Path(name, f"{number}.png") for number in range(len(pngs))]
+        for path, png in zip(paths, pngs, strict=True):
+            path.write_bytes(png)
+        images = load_images(paths, resolution_px=spec.resolution_px, channels=spec.channels_in)
+    for image in images:
+        if isinstance(image, BrokenImage):
+            raise image
+    return np.stack([image for image in images if not isinstance(image, BrokenImage)])

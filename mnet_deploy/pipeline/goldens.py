@@ -1,0 +1,307 @@
+"""What an exported file answered to generated images, kept beside it, and the same asked of a copy of it.
+
+Random damage to a file often changes its answers without any error, and a copy may run elsewhere: another engine,
+another processor, a delegate. Kernels legitimately round in different places, so the answers need not be equal. How
+far they may be apart is measured when the goldens are made: the same file is run with two sets of kernels, and the
+answers of both are kept.
+"""
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from math import inf, isfinite
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnet_deploy.artifact import Artifact, file_sha256, read_sidecar, sidecar_path
+from mnet_deploy.errors import ResultFormatError, SpecError
+from mnet_deploy.pipeline.golden_images import golden_pixels, golden_pngs
+from mnet_deploy.runners import local
+from mnet_deploy.runners.local import Inference
+
+Infer = Callable[[Path, NDArray[Any]], Inference]
+
+# History: 1 = first.
+REPLAY_FORMAT = "mnet.golden-replay/1"
+GOLDENS_SUFFIX = ".goldens.npz"
+GOLDEN_IMAGES = 4
+GOLDEN_SEED = 2  # exports calibrate with 0, verify without photos takes 1
+
+# How much further apart than the two sets that were run a third one may be. Of 40 networks with random weights and of
+# ImageNet's, LiteRT's reference kernels were at most 2.0 times as far from XNNPACK as its optimised ones are in the
+# largest difference and 1.5 times in the mean (int8), 2.0 times in float. A float answer that is wrong is off by far
+# more than rounding, so there a wider margin costs nothing.
+QUANTISED_MARGIN, FLOAT_MARGIN = 2.0, 4.0
+# A step of the arithmetic, relative to the largest answer: what a float output may always be off by. Sums in another
+# order lose a few of float32's 23 bits; float16 weights may be computed with in float16; what is quantised inside moves
+# in steps of 8 bits.
+_FLOAT_STEPS = {"fp32": 2.0**-20, "fp16": 2.0**-11}
+_QUANTISED_STEP = 2.0**-8
+_OUTPUTS = ("outputs", "outputs_of_other_kernels")
+_IN_INTEGERS = ("int8", "int16x8")
+_RECORD = {"sha256", "input_sha256", "images", "engine", "tolerance", "unit"}  # what a replay needs of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distance:
+    """How far two sets of answers are apart, in steps of a quantised output, in its own unit for a float one.
+
+    Attributes:
+        largest: of a single value.
+        mean: over all values.
+    """
+
+    largest: float
+    mean: float
+
+    @classmethod
+    def between(cls, expected: NDArray[Any], actual: NDArray[Any]) -> Self:
+        """Compare answers; infinite where one of them is no number, or the shapes differ."""
+        if expected.shape != actual.shape:
+            return cls(largest=inf, mean=inf)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
+        apart[~np.isfinite(apart)] = inf
+        return cls(largest=float(apart.max()), mean=float(apart.mean()))
+
+    def within(self, tolerance: Self) -> bool:
+        """Whether neither figure is above that of a tolerance."""
+        return self.largest <= tolerance.largest and self.mean <= tolerance.mean
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the figures; null for what is infinite, which JSON does not have."""
+        return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goldens:
+    """Goldens that are to be written.
+
+    Attributes:
+        content: of the .npz.
+        record: for the sidecar's `goldens`.
+    """
+
+    content: bytes = field(repr=False)
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenReplay:
+    """What a copy answers to the images of its goldens.
+
+    Attributes:
+        artifact: the sidecar.
+        images: how many.
+        engine: that ran the copy, with its version.
+        same_file: whether the copy is byte for byte the file that was exported.
+        same_engine: whether this engine, in this version and on this kind of processor, gave the golden answers.
+        same_input: whether decoding, cropping and normalising gave the same input tensor.
+        distance: of the answers from the nearer one of the two sets of golden answers.
+        tolerance: what kernels may differ by.
+        unit: of both.
+    """
+
+    artifact: Artifact
+    images: int
+    engine: str
+    same_file: bool
+    same_engine: bool
+    same_input: bool
+    distance: Distance
+    tolerance: Distance
+    unit: str
+
+    @property
+    def equal(self) -> bool:
+        """Whether the answers are exactly those of one of the two sets of kernels."""
+        return self.distance.largest == 0
+
+    @property
+    def altered(self) -> bool:
+        """Whether the bytes were changed and the answers with them, by less than kernels differ, perhaps.
+
+        What an engine computes in integers it always computes alike.
+        """
+        in_integers = self.artifact.precision in _IN_INTEGERS
+        return in_integers and self.same_engine and not self.same_file and not self.equal
+
+    @property
+    def passed(self) -> bool:
+        """Whether input and answers are those of the export, whatever the bytes of the file are."""
+        return self.same_input and self.distance.within(self.tolerance) and not self.altered
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return {
+            "format": REPLAY_FORMAT,
+            "file": self.artifact.file,
+            "images": self.images,
+            "engine": self.engine,
+            "passed": self.passed,
+            "equal": self.equal,
+            "same_file": self.same_file,
+            "same_engine": self.same_engine,
+            "same_input": self.same_input,
+            "distance": self.distance.to_json(),
+            "tolerance": self.tolerance.to_json(),
+            "unit": self.unit,
+        }
+
+
+def goldens_path(path: Path) -> Path:
+    """Return where the goldens of an exported file lie."""
+    return path.with_name(path.name + GOLDENS_SUFFIX)
+
+
+def make_goldens(
+    path: Path, artifact: Artifact, *, count: int = GOLDEN_IMAGES, seed: int = GOLDEN_SEED
+) -> Goldens | None:
+    """Run a checked file on generated images, with the engine's usual kernels and with others.
+
+    Args:
+        path: where the file lies now.
+        artifact: its sidecar.
+        count: of images.
+        seed: of their generator.
+
+    Returns:
+        None where the answers are no numbers.
+
+    Raises:
+        DeviceError: the engine is missing or crashed.
+    """
+    pngs = golden_pngs(artifact, count=count, seed=seed)
+    stored = _input(artifact, pngs)
+    usual = local.infer(path, stored)
+    others = local.infer(path, stored, threads=2, xnnpack=False, optimizer=False)
+    spread = Distance.between(usual.outputs, others.outputs)
+    if not isfinite(spread.largest):
+        return None
+    content = _npz(pngs, stored, usual.outputs, others.outputs)
+    record = {
+        "file": goldens_path(Path(artifact.file)).name,
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "images": count,
+        "seed": seed,
+        "input_sha256": _digest(stored),
+        "engine": _engine(usual),
+        "unit": _unit(artifact),
+        "spread": spread.to_json(),
+        "spread_between": _two_ways(usual),
+        "margin": _margin(artifact),
+        "tolerance": _tolerance(artifact, usual.outputs, spread).to_json(),
+    }
+    return Goldens(content=content, record=record)
+
+
+def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
+    """Ask a copy of an exported file what its goldens answer.
+
+    Args:
+        path: the copy; sidecar and goldens lie beside it. It need not be the same bytes any more.
+        infer: runs inputs of the model's own layout and element type through the file: here, with other kernels, or on
+            another device.
+
+    Raises:
+        SpecError: the file, its sidecar or its goldens are not there.
+        ResultFormatError: sidecar or goldens are damaged.
+        DeviceError: the engine is missing, refused the file or crashed.
+    """
+    sidecar = sidecar_path(path)
+    for needed in (path, sidecar):
+        if not needed.is_file():
+            raise SpecError(f"{path}: expected an exported file with its sidecar. Received: no {needed.name} there")
+    artifact = read_sidecar(sidecar)
+    pngs, golden = _read(path, artifact)
+    record = artifact.goldens or {}
+    stored = _input(artifact, pngs)
+    answered = infer(path, stored)
+    return GoldenReplay(
+        artifact=artifact,
+        images=len(pngs),
+        engine=_engine(answered),
+        same_file=file_sha256(path) == artifact.sha256,
+        same_engine=_engine(answered) == record["engine"],
+        same_input=_digest(stored) == record["input_sha256"],
+        distance=min((Distance.between(outputs, answered.outputs) for outputs in golden), key=lambda found: found.mean),
+        tolerance=Distance(**record["tolerance"]),
+        unit=record["unit"],
+    )
+
+
+def _read(path: Path, artifact: Artifact) -> tuple[list[bytes], list[NDArray[Any]]]:
+    """Return the images and the golden answers of both sets of kernels."""
+    goldens = goldens_path(path)
+    if artifact.goldens is None or not goldens.is_file():
+        lacking = f"no {goldens.name} there" if artifact.goldens is not None else "a sidecar without goldens"
+        raise SpecError(f"{path}: expected an exported file with its goldens. Received: {lacking}. Export it again")
+    missing = _RECORD - set(artifact.goldens)
+    if missing or set(artifact.goldens["tolerance"]) != {"largest", "mean"}:
+        raise ResultFormatError(
+            f"{path}: expected a sidecar that records goldens. Received: a damaged one. Export again"
+        )
+    if file_sha256(goldens) != artifact.goldens["sha256"]:
+        raise ResultFormatError(f"{goldens} is not the file that the sidecar names (sha256 differs). Copy both again")
+    with np.load(goldens, allow_pickle=False) as stored:
+        pngs = [bytes(stored[f"image_{number}"]) for number in range(artifact.goldens["images"])]
+        return pngs, [stored[name] for name in _OUTPUTS]
+
+
+def _input(artifact: Artifact, pngs: list[bytes]) -> NDArray[Any]:
+    return np.ascontiguousarray(artifact.input.store(artifact.normalization.apply(golden_pixels(artifact, pngs))))
+
+
+def _npz(pngs: list[bytes], stored: NDArray[Any], *outputs: NDArray[Any]) -> bytes:
+    """Return the same bytes for the same content: with NumPy's format, without the time of day."""
+    arrays: dict[str, NDArray[Any]] = {
+        **{f"image_{number}": np.frombuffer(png, np.uint8) for number, png in enumerate(pngs)},
+        "input_sha256": np.array(_digest(stored)),
+        **dict(zip(_OUTPUTS, outputs, strict=True)),
+    }
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:  # not compressed: PNG is already
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0)), member.getvalue())
+    return content.getvalue()
+
+
+def _digest(stored: NDArray[Any]) -> str:
+    return hashlib.sha256(stored.astype(stored.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+
+
+def _engine(answered: Inference) -> str:
+    machine = f" on {answered.machine}" if answered.machine else ""
+    return f"{answered.engine} {answered.engine_version}{machine}"
+
+
+def _two_ways(usual: Inference) -> list[str]:
+    other = "graph optimisation" if usual.engine == "onnxruntime" else "XNNPACK"
+    return ["as usual, 1 thread", f"without {other}, 2 threads"]
+
+
+def _unit(artifact: Artifact) -> str:
+    return "1" if artifact.output.scale is None else f"steps of the {artifact.output.dtype} output"
+
+
+def _margin(artifact: Artifact) -> float:
+    return FLOAT_MARGIN if artifact.output.scale is None else QUANTISED_MARGIN
+
+
+def _tolerance(artifact: Artifact, outputs: NDArray[Any], spread: Distance) -> Distance:
+    """Return the spread with its margin; one output of an image may always be off by a step."""
+    step = 1.0
+    if artifact.output.scale is None:
+        step = _FLOAT_STEPS.get(artifact.precision, _QUANTISED_STEP) * float(np.abs(outputs).max())
+    margin = _margin(artifact)
+    return Distance(
+        largest=max(step, margin * spread.largest),
+        mean=max(step / outputs[0].size, margin * spread.mean),
+    )
