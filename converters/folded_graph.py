@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from mnet_deploy.errors import SpecError
 from mnet_deploy.models.weights import BATCH_NORM_EPSILON, LayerWeights, ModelWeights
 from mnet_deploy.spec import LayerKind, LayerSpec, ModelSpec
 
@@ -54,6 +55,9 @@ def fold(spec: ModelSpec, weights: ModelWeights) -> FoldedGraph:
 
     w' = w * gamma / sqrt(variance + epsilon) and b' = beta - mean * gamma / sqrt(variance + epsilon) for each output
     channel (Jacob et al. 2018, arXiv 1712.05877, section 3.2).
+
+    Raises:
+        SpecError: a weight is not finite any more.
     """
     return FoldedGraph(spec=spec, layers=tuple(_fold_layer(layer, weights.get(layer.name)) for layer in spec.layers()))
 
@@ -67,7 +71,19 @@ def _fold_layer(layer: LayerSpec, weights: LayerWeights | None) -> FoldedLayer:
     bias = np.zeros(kernel.shape[3]) if weights.bias is None else weights.bias.astype(np.float64)
     if layer.batch_norm:
         gamma, beta, mean, variance = weights.require_batch_norm()
-        factor = gamma / np.sqrt(variance.astype(np.float64) + BATCH_NORM_EPSILON)
+        with np.errstate(invalid="ignore"):  # the root of a negative variance; refused below
+            factor = gamma / np.sqrt(variance.astype(np.float64) + BATCH_NORM_EPSILON)
         kernel = kernel * factor
         bias = beta + (bias - mean) * factor
-    return FoldedLayer(spec=layer, kernel=kernel.astype(np.float32), bias=bias.astype(np.float32))
+    return FoldedLayer(spec=layer, kernel=_as_float32(layer, kernel), bias=_as_float32(layer, bias))
+
+
+def _as_float32(layer: LayerSpec, values: NDArray[np.float64]) -> FloatArray:
+    with np.errstate(over="ignore"):
+        folded = values.astype(np.float32)
+    if not np.isfinite(folded).all():
+        raise SpecError(
+            f"{layer.name}: its batch normalisation must fold into finite float32 weights. Received: a negative "
+            "variance, or weights too large for it. The training that wrote it diverged; try an earlier checkpoint"
+        )
+    return folded

@@ -94,6 +94,7 @@ class _Writer:
         self._versions = versions
         self._dtype = dtype
         self._params: dict[str, QuantParams | None] = {}
+        self._shapes = {layer.name: layer.out_shape_hwc for layer in spec.layers()}
 
     def begin(self, name: str, params: QuantParams | None) -> None:
         """Add the input."""
@@ -152,6 +153,8 @@ class _Writer:
     def concatenation(self, layer: LayerSpec, reads: list[int], params: QuantParams | None) -> int:
         options = schema.ConcatenationOptionsT()
         options.axis = 3
+        named = zip(layer.inputs, reads, strict=True)
+        reads = [self._in_steps_of(params, name, read, f"{layer.name}/{name}") for name, read in named]
         return self._op(_OPS.CONCATENATION, self._versions.concatenation, layer, reads, params, options)
 
     def global_pool(self, layer: LayerSpec, reads: list[int], params: QuantParams | None) -> int:
@@ -194,6 +197,15 @@ class _Writer:
         amounts = self.nodes.stored(f"{layer.name}/zeros", np.array([(0, 0), *zeros, (0, 0)], np.int32))
         padded = self.nodes.tensor(f"{layer.name}/padded", shape, self._dtype, self._quantization_of(layer.inputs[0]))
         return self.nodes.op(_OPS.PAD, self._versions.pad, [read, amounts], padded)
+
+    def _in_steps_of(self, params: QuantParams | None, name: str, read: int, written: str) -> int:
+        """Return a layer's tensor with these parameters: engines join int8 tensors of the same scale only."""
+        if self._params[name] == params:
+            return read
+        shape = self._shapes[name]
+        return self.nodes.op(
+            _OPS.QUANTIZE, 2, [read], self.nodes.tensor(written, [1, *shape], self._dtype, _one(params))
+        )
 
     def _quantization_of(self, name: str) -> Quantization | None:
         return _one(self._params.get(name))
