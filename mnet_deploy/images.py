@@ -8,7 +8,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -45,6 +45,7 @@ _TURNS = {
 _LARGE_TURN = threading.Lock()
 
 Pixels = npt.NDArray[np.uint8]
+_ToSquare = Callable[[Image.Image], Image.Image]
 
 # What Pillow raises on damaged files, beside its own errors.
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, OverflowError)
@@ -77,7 +78,12 @@ def load_image(path: Path, *, resolution_px: int, channels: int = 3) -> Pixels:
 
 
 def load_images(
-    paths: Sequence[Path], *, resolution_px: int, channels: int = 3, short_px: int | None = None
+    paths: Sequence[Path],
+    *,
+    resolution_px: int,
+    channels: int = 3,
+    short_px: int | None = None,
+    squash: bool = False,
 ) -> list[Pixels | BrokenImage]:
     """Return for each path what `load_image` returns, or the `BrokenImage` that it raises.
 
@@ -88,13 +94,16 @@ def load_images(
         resolution_px: side of the results.
         channels: 3 for RGB, 1 for grey.
         short_px: length to which the short side is scaled before the crop; None for `short_side_px(resolution_px)`.
+        squash: scale the whole photo to the square, whatever its sides, in place of a crop.
 
     Raises:
         SpecError: a number of channels that photos do not have.
     """
     require_photo_channels(channels)
     short_px = short_side_px(resolution_px) if short_px is None else short_px
-    load = partial(_load_or_error, sizes_px=(short_px, resolution_px), mode="L" if channels == 1 else "RGB")
+    crop = partial(_crop, short_px=short_px, resolution_px=resolution_px)
+    to_square = partial(_squash, resolution_px=resolution_px) if squash else crop
+    load = partial(_load_or_error, to_square=to_square, mode="L" if channels == 1 else "RGB")
     with warnings.catch_warnings():  # not inside the threads: it changes the whole process
         warnings.simplefilter("ignore")  # damaged metadata does not matter here; the size is checked below
         if len(paths) == 1:
@@ -128,24 +137,23 @@ def require_photo_channels(channels: int) -> None:
         )
 
 
-def _load_or_error(path: Path, *, sizes_px: tuple[int, int], mode: str) -> Pixels | BrokenImage:
+def _load_or_error(path: Path, *, to_square: _ToSquare, mode: str) -> Pixels | BrokenImage:
     try:
-        return _load(path, sizes_px, mode)
+        return _load(path, to_square, mode)
     except BrokenImage as error:
         return error
     except _ERRORS as error:
         return BrokenImage(f"{path} is not a usable image: {_cause(error)}")
 
 
-def _load(path: Path, sizes_px: tuple[int, int], mode: str) -> Pixels:
-    short_px, resolution_px = sizes_px
+def _load(path: Path, to_square: _ToSquare, mode: str) -> Pixels:
     with Image.open(path, formats=FORMATS) as image:
         _require_size(path, image.size)
         with _LARGE_TURN if image.width * image.height > LARGE_PIXELS else nullcontext():
             image.load()
-            square = _crop(_eight_bit(_upright(image)), short_px, resolution_px)
+            square = to_square(_eight_bit(_upright(image)))
     pixels = np.array(_over_background(square).convert(mode), np.uint8)
-    return pixels.reshape(resolution_px, resolution_px, len(mode))
+    return pixels.reshape(*pixels.shape[:2], len(mode))
 
 
 def _require_size(path: Path, size: tuple[int, int]) -> None:
@@ -187,6 +195,10 @@ def _crop(image: Image.Image, short_px: int, resolution_px: int) -> Image.Image:
     left, top = (width - resolution_px) // 2, (height - resolution_px) // 2
     scaled = image.resize((width, height), RESIZE_FILTER)
     return scaled.crop((left, top, left + resolution_px, top + resolution_px))
+
+
+def _squash(image: Image.Image, resolution_px: int) -> Image.Image:
+    return image.resize((resolution_px, resolution_px), RESIZE_FILTER)
 
 
 def _over_background(image: Image.Image) -> Image.Image:

@@ -1,4 +1,9 @@
-"""Measure the accuracy of an exported file on labelled photos, beside the float model it was made from.
+"""Measure the accuracy of a file on labelled photos, beside the float model it was made from, and say what is lost.
+
+A .tflite or .onnx image classifier of any origin will do. Beside a file that mnet export wrote, a sidecar says how
+photos are prepared; of others the graph says size, layout and type of the input, and --normalization, --bgr, --squash
+and --resolution say the rest. Usual mistakes of that preparation are then tried on the same photos, and named where
+the photos leave no doubt (--no-diagnosis leaves that out).
 
 With --twin, compare it with another file of the same model, such as a .tflite with an .onnx: scales, zero points and
 SQNR of each layer, and how often both answer the same. Exit status 1: they agree less with each other than with the
@@ -6,8 +11,10 @@ float model, or one is more accurate by more than chance explains.
 
 --data has one folder of photos a class. The folders' names are looked up in the labels given at the export, in a
 class_ids.txt or labels.txt in the folder or beside it, or in --classes-file; otherwise, where there are as many
-folders as classes, their sorted order is that of the model's outputs. With --twin the photos need no classes, and
-without --data images are generated. JSON has the figures as fractions: float_top1, int8_top1, ...
+folders as classes, their sorted order is that of the model's outputs. A file without sidecar may have one output more
+than there are names: a background class that comes first. With --twin the photos need no classes, and
+without --data images are generated. JSON has the figures as fractions: float_top1, int8_top1
+(file_top1 without sidecar), ...
 """
 
 import argparse
@@ -16,12 +23,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnet_deploy.cli.values import whole_number
 from mnet_deploy.errors import SpecError
-from mnet_deploy.text_table import render_table
 
 if TYPE_CHECKING:
     from mnet_deploy.artifact import Artifact
-    from mnet_deploy.pipeline.verify import Verification
+    from mnet_deploy.pipeline.foreign import Told
     from mnet_deploy.progress import Progress
 
 HELP = "measure accuracy on labelled photos, float beside converted"
@@ -30,7 +37,7 @@ EXIT_NO_TWINS = 1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="a file that mnet export wrote")
+    parser.add_argument("artifact", type=Path, metavar="ARTIFACT", help="a .tflite or .onnx image classifier")
     parser.add_argument("--twin", type=Path, metavar="ARTIFACT", help="another file of the same model to compare with")
     parser.add_argument(
         "--data", type=Path, metavar="FOLDER", help="photos, one folder a class (not needed with --twin)"
@@ -39,6 +46,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes-file", type=Path, metavar="FILE", help="names of the class folders in the order of the outputs"
     )
     parser.add_argument("--weights", metavar="FILE", help="the checkpoint (default: the one that the sidecar names)")
+    parser.add_argument(
+        "--normalization", metavar="N", help="of a file without sidecar: -1..1, 0..1, imagenet, 0..255 or MEAN/STD"
+    )
+    parser.add_argument("--resolution", metavar="PX", help="of a file without sidecar whose input may have any size")
+    parser.add_argument(
+        "--bgr", action="store_true", help="of a file without sidecar: the channels are blue, green, red"
+    )
+    parser.add_argument(
+        "--squash", action="store_true", help="of a file without sidecar: whole photos, not their centre"
+    )
+    parser.add_argument(
+        "--no-diagnosis", action="store_true", help="leave out what takes several times as long: trying alternatives"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -49,13 +69,37 @@ def run(args: argparse.Namespace) -> int:
     if args.data is None:
         raise SpecError("mnet verify measures accuracy on labelled photos: give --data FOLDER, or --twin ARTIFACT")
     from mnet_deploy.pipeline.verify import verify
+    from mnet_deploy.pipeline.verify_text import preparation_sentences, verification_text
     from mnet_deploy.progress import Progress
 
     progress = Progress()
-    result = verify(args.artifact, args.data, class_file=args.classes_file, weights=args.weights, progress=progress)
-    print(json.dumps(result.to_json(), indent=2) if args.json else _table(result))
-    _say_what_to_know(progress, result.notes, result.artifact)
+    result = verify(
+        args.artifact,
+        args.data,
+        class_file=args.classes_file,
+        weights=args.weights,
+        progress=progress,
+        told=_told(args),
+        diagnose=not args.no_diagnosis,
+    )
+    if args.json:
+        print(json.dumps({**result.to_json(), "diagnosis": list(preparation_sentences(result))}, indent=2))
+    else:
+        print(verification_text(result))
+    _say_what_to_know(progress, result.notes, *([result.artifact] if result.artifact else []))
     return 0
+
+
+def _told(args: argparse.Namespace) -> "Told":
+    from mnet_deploy.normalization import Normalization
+    from mnet_deploy.pipeline.foreign import Told
+
+    return Told(
+        normalization=Normalization.parse(args.normalization) if args.normalization else None,
+        resolution_px=whole_number(args.resolution, "--resolution") if args.resolution else None,
+        bgr=args.bgr,
+        squash=args.squash,
+    )
 
 
 def _run_twins(args: argparse.Namespace) -> int:
@@ -76,12 +120,3 @@ def _say_what_to_know(progress: "Progress", notes: Sequence[str], *artifacts: "A
     reasons = dict.fromkeys(reason for artifact in artifacts for reason in artifact.unfit_for_accuracy)
     for note in (*notes, *(f"unfit for accuracy: {reason}" for reason in reasons)):
         progress.note(note)
-
-
-def _table(result: "Verification") -> str:
-    rows = [(result.artifact.file, f"{result.converted.top1:.1%}", f"{result.converted.top5:.1%}")]
-    if result.reference is not None:
-        rows.insert(0, ("float model", f"{result.reference.top1:.1%}", f"{result.reference.top5:.1%}"))
-    table = render_table(("", "top-1", "top-5"), rows, align="<>>")
-    agreement = "" if result.top1_agreement is None else f"; same best class on {result.top1_agreement:.1%}"
-    return f"{table}\n{result.images} images{agreement}"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from mnet_deploy.image_folder import list_images, list_labelled
 from mnet_deploy.images import BrokenImage, load_images
 from mnet_deploy.labels import read_labels, require_labels
 from mnet_deploy.progress import Progress
-from mnet_deploy.spec import ModelSpec
 
 Pixels = NDArray[np.uint8]
 
@@ -26,21 +25,36 @@ CLASS_FILES = ("class_ids.txt", "labels.txt")  # looked for in the data folder a
 
 
 def labelled_images(
-    artifact: Artifact, data: Path, class_file: Path | None
+    data: Path,
+    class_file: Path | None,
+    *,
+    classes: int,
+    labels: tuple[str, ...] | None,
+    background_first: bool = False,
 ) -> tuple[list[tuple[Path, int]], tuple[str, ...]]:
     """Return each image with the index of its class, and what the user should know of how that was found.
 
     Args:
-        artifact: of the model whose classes they are.
         data: one folder a class.
         class_file: names of the class folders in the order of the model's outputs; found by itself if None.
+        classes: of the model.
+        labels: that the model says of itself; None if it says nothing.
+        background_first: whether one name less than classes means a model whose first output is a background class,
+            as of TensorFlow's older ImageNet models.
 
     Raises:
         SpecError: no usable folder, or folders that are no class of the model.
     """
     labelled = list_labelled(data)
-    folders = sorted({name for _, name in labelled})
-    names, notes = _class_names(artifact, data, class_file, folders)
+    folders = tuple(sorted({name for _, name in labelled}))
+    lengths = (classes, classes - 1) if background_first else (classes,)
+    names, notes = _class_names(data, class_file, folders, labels, lengths)
+    if len(names) == classes - 1 and background_first:
+        names = ("", *names)  # the name of no folder
+        notes = (
+            *notes,
+            f"the first of {classes} outputs was taken for a background class: there are {classes - 1} names",
+        )
     for wrong, what in (
         ([name for name in folders if name not in names], "none"),
         ([name for name in folders if names.count(name) > 1], "several"),
@@ -55,25 +69,41 @@ def labelled_images(
 
 
 def _class_names(
-    artifact: Artifact, data: Path, class_file: Path | None, folders: list[str]
+    data: Path,
+    class_file: Path | None,
+    folders: tuple[str, ...],
+    labels: tuple[str, ...] | None,
+    lengths: tuple[int, ...],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the class names in the model's order, and a note if that order was assumed.
 
-    Taken from the file that was given, the sidecar's labels, or a file beside the data, whichever has the folders.
+    Taken from the file that was given, the model's labels, or a file beside the data, whichever has the folders.
     """
     if class_file is not None:
         names = read_labels(class_file)
-        require_labels(names, artifact.spec.classes, origin=str(class_file))
+        if len(names) not in lengths:
+            require_labels(names, lengths[0], origin=str(class_file))
         return names, ()
-    candidates = [artifact.labels] if artifact.labels is not None else []
+    candidates = [labels] if labels is not None else []
     files = [folder / name for folder in (data, data.resolve().parent) for name in CLASS_FILES]
     candidates += [read_labels(file) for file in files if file.is_file()]
-    for names in candidates:
-        if len(names) == artifact.spec.classes and set(folders) <= set(names):
-            return names, ()
-    if len(folders) == artifact.spec.classes:  # Keras' own convention
-        return tuple(folders), ("no label file has these folders: their sorted order was taken for the classes'",)
-    return artifact.labels or (), ()
+    for length in lengths:
+        for names in candidates:
+            if len(names) == length and set(folders) <= set(names):
+                return names, ()
+    if len(folders) in lengths:  # Keras' own convention
+        return folders, ("no label file has these folders: their sorted order was taken for the classes'",)
+    return labels or (), ()
+
+
+class SeesPhotos(Protocol):
+    """What says the size and channels of a model's input, such as a `ModelSpec`."""
+
+    @property
+    def resolution_px(self) -> int: ...
+
+    @property
+    def channels_in(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +122,7 @@ class EvaluationImages:
     pixels: Pixels | None = None
     notes: tuple[str, ...] = ()
 
-    def chunks(self, spec: ModelSpec, broken: list[str], progress: Progress) -> Iterator[tuple[Pixels, list[int]]]:
+    def chunks(self, spec: SeesPhotos, broken: list[str], progress: Progress) -> Iterator[tuple[Pixels, list[int]]]:
         """Yield pixels with the places of these images; see `decoded_chunks`."""
         if self.pixels is not None:
             yield self.pixels, list(range(len(self.pixels)))
@@ -130,7 +160,7 @@ def find_images(artifact: Artifact, data: Path | None, class_file: Path | None) 
     if spec.classes is None:
         return EvaluationImages(paths=paths)
     try:
-        labelled, notes = labelled_images(artifact, data, class_file)
+        labelled, notes = labelled_images(data, class_file, classes=spec.classes, labels=artifact.labels)
     except SpecError as error:
         if class_file is not None:
             raise
@@ -141,7 +171,7 @@ def find_images(artifact: Artifact, data: Path | None, class_file: Path | None) 
 
 
 def decoded_chunks(
-    spec: ModelSpec, paths: Sequence[Path], broken: list[str], progress: Progress
+    spec: SeesPhotos, paths: Sequence[Path], broken: list[str], progress: Progress, *, squash: bool = False
 ) -> Iterator[tuple[Pixels, list[int]]]:
     """Yield pixels [images, height, width, channels] with the places of these images in `paths`.
 
@@ -150,6 +180,7 @@ def decoded_chunks(
         paths: of the images.
         broken: gets a line for each image that cannot be used.
         progress: told how far it is.
+        squash: scale whole photos to the square in place of a crop.
 
     Raises:
         SpecError: none of them can be used.
@@ -157,7 +188,7 @@ def decoded_chunks(
     for start in range(0, len(paths), CHUNK_IMAGES):
         progress.stage(f"image {start + 1} of {len(paths)}")
         chunk = paths[start : start + CHUNK_IMAGES]
-        images = load_images(chunk, resolution_px=spec.resolution_px, channels=spec.channels_in)
+        images = load_images(chunk, resolution_px=spec.resolution_px, channels=spec.channels_in, squash=squash)
         pixels, places = [], []
         for place, image in enumerate(images, start):
             if isinstance(image, BrokenImage):

@@ -2,9 +2,16 @@
 
 from pathlib import Path
 
-from mnet_deploy.artifact import Artifact, file_sha256
+from mnet_deploy.artifact import Artifact, TensorInfo, file_sha256
+from mnet_deploy.converters.folded_graph import fold
+from mnet_deploy.converters.onnx_float import write_float
+from mnet_deploy.converters.options import Layout, OnnxOptions
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.load import LoadedModel, load_model
+from mnet_deploy.spec.families import INPUT_NAME
+
+# What `write_float_model` writes; the batch comes with the images.
+FLOAT_INPUT = TensorInfo(name=INPUT_NAME, shape=(), layout="NHWC", dtype="float32")
 
 
 def find_float_model(artifact: Artifact, weights: str | None) -> tuple[LoadedModel | None, tuple[str, ...]]:
@@ -29,6 +36,13 @@ def find_float_model(artifact: Artifact, weights: str | None) -> tuple[LoadedMod
     if weights is not None:
         raise SpecError(f"{weights} is not the checkpoint that {artifact.file} was made from (its sha256 differs)")
     return None, (f"the float model is not at hand: the {source} weights are not those of the export any more",)
+
+
+def write_float_model(loaded: LoadedModel, folder: Path) -> Path:
+    """Write the float model as an .onnx that takes `FLOAT_INPUT`; return where."""
+    path = folder / "float.onnx"
+    path.write_bytes(write_float(fold(loaded.spec, loaded.weights), OnnxOptions(layout=Layout.NHWC)))
+    return path
 
 
 def _changed_since(path: Path, sha256: str) -> str:

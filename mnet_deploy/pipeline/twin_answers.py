@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from mnet_deploy.artifact import Artifact
-from mnet_deploy.intervals import paired_interval
 from mnet_deploy.pipeline.evaluation_images import EvaluationImages
-from mnet_deploy.pipeline.verify import Accuracy, ClassArray, Predict, accuracy, best_five, file_predict
+from mnet_deploy.pipeline.photo_model import PhotoModel
+from mnet_deploy.pipeline.verify import Accuracy, ClassArray, accuracy, best_five, paired_difference
 from mnet_deploy.progress import Progress
-from mnet_deploy.runners import local
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,15 +96,15 @@ def compare_answers(
     artifact, _ = a
     if artifact.spec.classes is None:
         return None
-    models: dict[str, Predict] = {"a": file_predict(*a), "b": file_predict(*b)}
+    models = {"a": PhotoModel.of_artifact(*a), "b": PhotoModel.of_artifact(*b)}
     if float_file is not None:
-        models["float"] = lambda pixels: local.infer(float_file, artifact.normalization.apply(pixels)).outputs
+        models["float"] = PhotoModel.of_float_file(artifact, float_file)
     best: dict[str, list[ClassArray]] = {name: [] for name in models}
     used: list[int] = []
     for pixels, places in images.chunks(artifact.spec, broken, progress):
         used += places
-        for name, predict in models.items():
-            best[name].append(best_five(predict(pixels)))
+        for name, model in models.items():
+            best[name].append(best_five(model.predict(pixels)))
     joined = {name: np.concatenate(parts) for name, parts in best.items()}
     return TwinAnswers(
         images=len(used),
@@ -121,14 +120,12 @@ def _agreement(one: ClassArray, other: ClassArray) -> float:
 
 
 def _accuracy(best: dict[str, ClassArray], expected: ClassArray) -> TwinAccuracy:
-    hit_a, hit_b = (best[name][:, 0] == expected for name in ("a", "b"))
-    gained, lost = int((hit_b & ~hit_a).sum()), int((hit_a & ~hit_b).sum())
-    low, high = paired_interval(gained, lost, len(expected))
+    found = paired_difference(best["a"], best["b"], expected)
     return TwinAccuracy(
         a=accuracy(best["a"], expected),
         b=accuracy(best["b"], expected),
         reference=accuracy(best["float"], expected) if "float" in best else None,
-        difference=(gained - lost) / len(expected),
-        low=low,
-        high=high,
+        difference=found.top1,
+        low=found.low,
+        high=found.high,
     )

@@ -9,20 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mnet_deploy.artifact import Artifact, TensorInfo, read_artifact
-from mnet_deploy.converters.folded_graph import fold
-from mnet_deploy.converters.onnx_float import write_float
-from mnet_deploy.converters.options import Layout, OnnxOptions
+from mnet_deploy.artifact import Artifact, read_artifact
 from mnet_deploy.errors import SpecError
-from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.evaluation_images import find_images
 from mnet_deploy.pipeline.layer_comparison import LayerPair, compare_layers
 from mnet_deploy.pipeline.layer_tensors import LayerReader
-from mnet_deploy.pipeline.reference import find_float_model
+from mnet_deploy.pipeline.reference import FLOAT_INPUT, find_float_model, write_float_model
 from mnet_deploy.pipeline.twin_answers import TwinAnswers, compare_answers
 from mnet_deploy.progress import Progress
 from mnet_deploy.spec import ModelSpec
-from mnet_deploy.spec.families import INPUT_NAME
 
 # History: 1 = first.
 TWINS_FORMAT = "mnet.twins/1"
@@ -109,7 +104,7 @@ def compare_twins(
     broken: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mnet-") as name:
         folder = Path(name)
-        float_file = None if loaded is None else _write_float_model(loaded, folder)
+        float_file = None if loaded is None else write_float_model(loaded, folder)
         answers = compare_answers((a, first), (b, second), float_file, images, broken, progress)
         reader_a = LayerReader.open(first, a.spec, a.input, copy=folder / "layers_of_a.onnx")
         reader_b = LayerReader.open(second, a.spec, b.input, copy=folder / "layers_of_b.onnx")
@@ -152,14 +147,7 @@ def _facts(a: Artifact, b: Artifact) -> Iterator[tuple[str, object, object]]:
         yield from (("the label", one, other) for one, other in zip_longest(a.labels, b.labels))
 
 
-def _write_float_model(loaded: LoadedModel, folder: Path) -> Path:
-    path = folder / "float.onnx"
-    path.write_bytes(write_float(fold(loaded.spec, loaded.weights), OnnxOptions(layout=Layout.NHWC)))
-    return path
-
-
 def _float_reader(path: Path | None, spec: ModelSpec, folder: Path) -> LayerReader | None:
     if path is None:
         return None
-    given = TensorInfo(name=INPUT_NAME, shape=(), layout="NHWC", dtype="float32")
-    return LayerReader.open(path, spec, given, copy=folder / "layers_of_float.onnx")
+    return LayerReader.open(path, spec, FLOAT_INPUT, copy=folder / "layers_of_float.onnx")

@@ -1,26 +1,33 @@
-"""Measure the accuracy of an exported file on a labelled folder, beside the float model it was made from."""
+"""Measure the accuracy of a file on a labelled folder, beside the float model it was made from."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnet_deploy.artifact import Artifact, read_artifact
+from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_path
 from mnet_deploy.converters.options import FileFormat
 from mnet_deploy.errors import SpecError
 from mnet_deploy.graph_readers import read_graph
+from mnet_deploy.intervals import mcnemar_p, paired_interval
 from mnet_deploy.pipeline.evaluation_images import decoded_chunks, labelled_images
-from mnet_deploy.pipeline.reference import find_float_model
+from mnet_deploy.pipeline.foreign import Told, open_foreign
+from mnet_deploy.pipeline.photo_model import PhotoModel
+from mnet_deploy.pipeline.preparation import FloatArray
+from mnet_deploy.pipeline.preparation_diagnosis import PreparationDiagnosis, diagnose_preparation
+from mnet_deploy.pipeline.reference import find_float_model, write_float_model
 from mnet_deploy.progress import Progress
-from mnet_deploy.quiet import silenced_native_output
-from mnet_deploy.runners import local
 
-FloatArray = NDArray[np.float32]
+# History: 1 = first; keys were added since, none changed.
+VERIFICATION_FORMAT = "mnet.verification/1"
+
 ClassArray = NDArray[np.intp]
-Predict = Callable[[NDArray[np.uint8]], FloatArray]
+LabelledImages = list[tuple[Path, int]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,124 +39,193 @@ class Accuracy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
-    """What an exported file and its float model answer on labelled images.
+class PairedDifference:
+    """Top-1 of a second model less that of a first one, over the same images.
 
     Attributes:
-        artifact: the sidecar of the file.
+        top1: the difference of the shares.
+        low: lower end of its 95 % interval, which is a paired one.
+        high: upper end.
+        gained: images that only the second one has right.
+        lost: images that only the first one has right.
+        p_value: of the exact McNemar test, two-sided.
+    """
+
+    top1: float
+    low: float
+    high: float
+    gained: int
+    lost: int
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """What a file and its float model answer on labelled images.
+
+    Attributes:
+        file: its name.
+        sha256: of the file.
+        artifact: its sidecar; None if it has none.
         images: how many were used.
         converted: accuracy of the file.
         reference: accuracy of the float model; None where it is not at hand.
         top1_agreement: share of images on which both have the same best class; None without the float model.
+        difference: of the file to the float model; None without it.
+        preparation: what the images say of how they are prepared; None if it was not asked.
         notes: what the user should know, a sentence each.
     """
 
-    artifact: Artifact
+    file: str
+    sha256: str
+    artifact: Artifact | None
     images: int
     converted: Accuracy
     reference: Accuracy | None
     top1_agreement: float | None
+    difference: PairedDifference | None
+    preparation: PreparationDiagnosis | None
     notes: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the figures as fractions; `<precision>_top1` is the file's, `float_top1` the float model's."""
-        precision = self.artifact.precision
+        """Return the figures as fractions.
+
+        `float_top1` is the float model's, `<precision>_top1` the file's, or `file_top1` of a file without sidecar.
+        """
+        prefix = self.artifact.precision if self.artifact else "file"
         return {
-            "format": "mnet.verification/1",
-            "file": self.artifact.file,
-            "sha256": self.artifact.sha256,
+            "format": VERIFICATION_FORMAT,
+            "file": self.file,
+            "sha256": self.sha256,
             "images": self.images,
             "float_top1": self.reference.top1 if self.reference else None,
             "float_top5": self.reference.top5 if self.reference else None,
-            f"{precision}_top1": self.converted.top1,
-            f"{precision}_top5": self.converted.top5,
+            f"{prefix}_top1": self.converted.top1,
+            f"{prefix}_top5": self.converted.top5,
             "top1_agreement": self.top1_agreement,
+            "difference": asdict(self.difference) if self.difference else None,
+            "preprocessing": self.preparation.to_json() if self.preparation else None,
             "notes": list(self.notes),
         }
 
 
-def verify(path: Path, data: Path, *, class_file: Path | None, weights: str | None, progress: Progress) -> Verification:
-    """Run a labelled folder through an exported file and through the float model it was made from.
+def verify(
+    path: Path,
+    data: Path,
+    *,
+    class_file: Path | None,
+    weights: str | None,
+    progress: Progress,
+    told: Told | None = None,
+    diagnose: bool = True,
+) -> Verification:
+    """Run a labelled folder through a file and, where it is at hand, the float model it was made from.
 
     Args:
-        path: the exported file; its sidecar says how images are prepared.
+        path: a .tflite or .onnx image classifier; the sidecar of an exported one says how images are prepared.
         data: one folder a class.
         class_file: names of the class folders in the order of the model's outputs; found by itself if None.
         weights: the checkpoint; None for the one that the sidecar names.
         progress: told what is being done.
+        told: of a file without sidecar.
+        diagnose: whether to try the usual alternatives to how images are prepared, too.
 
     Raises:
         SpecError: unusable files, or folders that are no class of the model.
+        DeviceError: an engine is missing or crashed.
     """
+    with ExitStack() as stack:
+        if sidecar_path(path).is_file():
+            artifact = _read_exported(path, told)
+            model = PhotoModel.of_artifact(artifact, path)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnet-")))
+            reference, notes = _reference(artifact, weights, folder)
+        else:
+            if weights is not None:
+                raise SpecError(
+                    f"{path}: --weights is for a file with the sidecar that mnet export wrote. Leave it out"
+                )
+            artifact, reference = None, None
+            model, notes = open_foreign(path, told or Told())
+        images, class_notes = labelled_images(
+            data, class_file, classes=model.classes, labels=model.labels, background_first=artifact is None
+        )
+        return _measure(model, artifact, reference, images, (*class_notes, *notes), diagnose, progress)
+
+
+def _read_exported(path: Path, told: Told | None) -> Artifact:
     artifact = read_artifact(path)
+    if told not in (None, Told()):
+        raise SpecError(
+            f"{path}: its sidecar says how photos are prepared. Received: an option that says otherwise, which is for "
+            "files without sidecar. Leave it out"
+        )
     if artifact.file_format != FileFormat.ORT:
         read_graph(path)  # says in one line what is wrong with a damaged file, where an engine may crash
-    if artifact.spec.classes is None:
-        raise SpecError(f"{path}: accuracy needs a classifier. Received: a model without one")
-    images, class_notes = labelled_images(artifact, data, class_file)
-    reference, reference_notes = _reference_predict(artifact, weights, progress)
-    broken: list[str] = []
-    best, best_float, expected = _predict_all(
-        artifact, file_predict(artifact, path), reference, images, broken, progress
-    )
-    return Verification(
-        artifact=artifact,
-        images=len(expected),
-        converted=accuracy(best, expected),
-        reference=accuracy(best_float, expected) if best_float is not None else None,
-        top1_agreement=float((best[:, 0] == best_float[:, 0]).mean()) if best_float is not None else None,
-        notes=(*class_notes, *reference_notes, *broken),
-    )
+    return artifact
 
 
-def _reference_predict(
-    artifact: Artifact, weights: str | None, progress: Progress
-) -> tuple[Predict | None, tuple[str, ...]]:
-    """Return the float model as a function, or None and why it is not at hand."""
+def _reference(artifact: Artifact, weights: str | None, folder: Path) -> tuple[PhotoModel | None, tuple[str, ...]]:
+    """Return the float model as a file, or None and why it is not at hand."""
     loaded, notes = find_float_model(artifact, weights)
     if loaded is None:
         return None, notes
-    progress.stage("starting TensorFlow")
-    with silenced_native_output():
-        from mnet_deploy.models.builder import build, predict  # imports Keras: only where the float model is at hand
-
-        model = build(loaded.spec, loaded.weights)
-
-    def run(pixels: NDArray[np.uint8]) -> FloatArray:
-        with silenced_native_output():
-            return predict(model, artifact.normalization.apply(pixels))
-
-    return run, notes
+    return PhotoModel.of_float_file(artifact, write_float_model(loaded, folder)), notes
 
 
-def file_predict(artifact: Artifact, path: Path) -> Predict:
-    """Return an exported file as a function from pixels to real scores."""
-
-    def run(pixels: NDArray[np.uint8]) -> FloatArray:
-        stored = artifact.input.store(artifact.normalization.apply(pixels))
-        return artifact.output.real(local.infer(path, stored).outputs)
-
-    return run
+def _measure(
+    model: PhotoModel,
+    artifact: Artifact | None,
+    reference: PhotoModel | None,
+    images: LabelledImages,
+    notes: tuple[str, ...],
+    diagnose: bool,
+    progress: Progress,
+) -> Verification:
+    broken: list[str] = []
+    best, best_float, used = _predict_all(model, reference, images, broken, progress)
+    expected = np.asarray([index for _, index in used])
+    return Verification(
+        file=model.path.name,
+        sha256=artifact.sha256 if artifact else file_sha256(model.path),
+        artifact=artifact,
+        images=len(used),
+        converted=accuracy(best, expected),
+        reference=accuracy(best_float, expected) if best_float is not None else None,
+        top1_agreement=float((best[:, 0] == best_float[:, 0]).mean()) if best_float is not None else None,
+        difference=paired_difference(best_float, best, expected) if best_float is not None else None,
+        preparation=_diagnosis(model, reference, used, progress) if diagnose else None,
+        notes=(*notes, *broken),
+    )
 
 
 def _predict_all(
-    artifact: Artifact,
-    converted: Predict,
-    reference: Predict | None,
-    images: list[tuple[Path, int]],
+    model: PhotoModel,
+    reference: PhotoModel | None,
+    images: LabelledImages,
     broken: list[str],
     progress: Progress,
-) -> tuple[ClassArray, ClassArray | None, ClassArray]:
-    """Return the best five classes of both models, and the expected classes."""
+) -> tuple[ClassArray, ClassArray | None, LabelledImages]:
+    """Return the best five classes of both models, and the images that could be used."""
     best: list[ClassArray] = []
     best_float: list[ClassArray] = []
-    expected: list[int] = []
-    for pixels, places in decoded_chunks(artifact.spec, [path for path, _ in images], broken, progress):
-        best.append(best_five(converted(pixels)))
+    used: LabelledImages = []
+    paths, squash = [path for path, _ in images], model.preparation.squash
+    for pixels, places in decoded_chunks(model, paths, broken, progress, squash=squash):
+        best.append(best_five(model.predict(pixels)))
         if reference is not None:
-            best_float.append(best_five(reference(pixels)))
-        expected += [images[place][1] for place in places]
-    return np.concatenate(best), np.concatenate(best_float) if best_float else None, np.asarray(expected)
+            best_float.append(best_five(reference.predict(pixels)))
+        used += [images[place] for place in places]
+    return np.concatenate(best), np.concatenate(best_float) if best_float else None, used
+
+
+def _diagnosis(
+    model: PhotoModel, reference: PhotoModel | None, images: Sequence[tuple[Path, int]], progress: Progress
+) -> PreparationDiagnosis:
+    """Try alternatives on the float model where it is at hand: a quantised input holds no values beyond its range."""
+    if reference is None:
+        return diagnose_preparation(model, images, tried_on="the file", progress=progress)
+    return diagnose_preparation(reference, images, tried_on="the float model", progress=progress)
 
 
 def best_five(scores: FloatArray) -> ClassArray:
@@ -161,3 +237,18 @@ def accuracy(best: ClassArray, expected: ClassArray) -> Accuracy:
     """Return how often the expected class [images] is the first, or any, of the best five [images, 5]."""
     hits = best == expected[:, None]
     return Accuracy(top1=float(hits[:, 0].mean()), top5=float(hits.any(axis=1).mean()))
+
+
+def paired_difference(first: ClassArray, second: ClassArray, expected: ClassArray) -> PairedDifference:
+    """Return how top-1 changes from one model to another: best five of each [images, 5], expected classes [images]."""
+    before, after = (best[:, 0] == expected for best in (first, second))
+    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    low, high = paired_interval(gained, lost, len(expected))
+    return PairedDifference(
+        top1=(gained - lost) / len(expected),
+        low=low,
+        high=high,
+        gained=gained,
+        lost=lost,
+        p_value=mcnemar_p(gained, lost),
+    )

@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pytest
 
+from mnet_deploy.intervals import Z_95
 from mnet_deploy.pipeline.verify import best_five
 
 STEM = "mobilenet_v1_0.25_32"
@@ -33,7 +34,7 @@ def edit_sidecar(path, **changes):
 @pytest.mark.parametrize(("file", "precision"), [("int8", "int8"), ("int8_uint8", "int8"), ("fp32", "fp32")])
 def test_accuracy_is_that_of_the_photos(mnet, colour_export, mixed_photos, file, precision):
     artifact = colour_export / f"{STEM}_{file}.tflite"
-    answer = mnet("verify", artifact, "--data", mixed_photos, "--json")
+    answer = mnet("verify", artifact, "--data", mixed_photos, "--no-diagnosis", "--json")
     assert (answer.status, answer.err) == (0, "")
     assert json.loads(answer.out) == {
         "format": "mnet.verification/1",
@@ -45,17 +46,31 @@ def test_accuracy_is_that_of_the_photos(mnet, colour_export, mixed_photos, file,
         f"{precision}_top1": 18 / 20,
         f"{precision}_top5": 1.0,
         "top1_agreement": 1.0,
+        "difference": {
+            "top1": 0.0,
+            "low": pytest.approx(-Z_95 / 22),  # of 20 that never differ, as in tests/test_intervals.py
+            "high": pytest.approx(Z_95 / 22),
+            "gained": 0,
+            "lost": 0,
+            "p_value": 1.0,
+        },
+        "preprocessing": None,
+        "diagnosis": [],
         "notes": [],
     }
 
 
 def test_the_table_has_both_models(mnet, colour_export, mixed_photos):
-    answer = mnet("verify", colour_export / f"{STEM}_int8.tflite", "--data", mixed_photos)
+    answer = mnet("verify", colour_export / f"{STEM}_int8.tflite", "--data", mixed_photos, "--no-diagnosis")
     assert answer.status == 0
     lines = [line.split() for line in answer.out.splitlines()]
     assert ["float", "model", "90.0%", "100.0%"] in lines
     assert [f"{STEM}_int8.tflite", "90.0%", "100.0%"] in lines
-    assert answer.out.endswith("20 images; same best class on 100.0%\n")
+    assert answer.out.endswith(
+        "20 images; same best class on 100.0%\n"
+        "top-1 less that of float: +0.0%, 95% interval -8.9% to +8.9%, which contains 0 "
+        "(0 gained, 0 lost; exact McNemar p = 1.00)\n"
+    )
 
 
 # Which folder is which class.
@@ -125,15 +140,13 @@ def test_a_class_file_must_match_the_model(mnet, colour_export, by_number, tmp_p
 # The file and its checkpoint.
 
 
-def test_a_changed_file_and_one_without_sidecar_are_refused(mnet, exported, colour_photos):
+def test_a_changed_file_is_refused(mnet, exported, colour_photos):
     path = exported / f"{STEM}_int8.tflite"
     with path.open("ab") as file:
         file.write(b"x")
     answer = mnet("verify", path, "--data", colour_photos)
     assert answer.status == 2
     assert "was changed after its export" in answer.error_line
-    path.with_name(f"{path.name}.json").unlink()
-    assert "no mobilenet_v1_0.25_32_int8.tflite.json there" in mnet("verify", path, "--data", colour_photos).error_line
 
 
 def test_a_damaged_sidecar_is_refused(mnet, exported, colour_photos):
