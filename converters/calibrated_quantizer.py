@@ -20,6 +20,7 @@ from mnet_deploy.spec.layer_spec import RELU6_MAX
 # Generated images excite the classifier less than photos do. Chosen on the calibration photos of two networks (1000 and
 # 43 classes), whose logits on photos are 1.5 times as large; too narrow costs much, twice too wide next to nothing.
 _LOGITS_BEYOND_GENERATED = 2.0
+FAST_IMAGES = 48  # as many as `Effort.FAST` corrects biases with; more change nothing that is beyond the noise
 _IMAGES_WITHOUT_STEPS = 32  # that show what no step at all costs: it is far from the noise
 _NOISE_ERRORS = 2.0  # a difference below this many standard errors is not called one
 
@@ -74,6 +75,11 @@ def quantize_plainly(graph: FoldedGraph, images: FloatArray) -> QuantizedGraph:
     return quantize(graph, observed, correct_bias=False, optimize_rounding=False).graph
 
 
+def images_for(effort: Effort) -> int | None:
+    """Return how many images the quantiser takes at most; None for all."""
+    return FAST_IMAGES if effort is Effort.FAST else None
+
+
 def quantize_calibrated(
     graph: FoldedGraph,
     images: FloatArray,
@@ -88,12 +94,13 @@ def quantize_calibrated(
     Args:
         graph: with folded weights.
         images: [images, height, width, channels], normalised.
-        found: what the float model does on them.
+        found: what the float model does on them, with means over `images_for(effort)` of them.
         input_range: least and greatest value that the normalisation of pixels gives.
         effort: which steps to try.
         are_photos: False widens ranges that photos may exceed.
     """
     ranges = found.ranges if are_photos else _beyond_generated(graph, found.ranges)
+    images = images[: images_for(effort)]
     observed = Observed(ranges={**ranges, INPUT_NAME: input_range}, sum_means=found.means)
     few = images[:_IMAGES_WITHOUT_STEPS]
     best = quantize(graph, observed, few, correct_bias=False, optimize_rounding=False)

@@ -38,18 +38,21 @@ class FloatPass:
     logits: FloatArray | None = field(repr=False)
 
 
-def run_float(graph: FoldedGraph, images: FloatArray) -> FloatPass:
+def run_float(graph: FoldedGraph, images: FloatArray, *, mean_images: int | None = None) -> FloatPass:
     """Run the float model.
 
     Args:
         graph: with folded weights.
         images: [images, height, width, channels], normalised.
+        mean_images: how many of them, from the first, `means` are taken over, which take longer; None for all.
     """
     layers = [layer.spec for layer in graph.layers]
     weighted = [layer.name for layer in layers if layer.kind.has_weights]
     plain = [layer.name for layer in layers if _has_open_range(layer)]
-    wanted = [*(name + _MEAN for name in weighted), *plain, OUTPUT_NAME]
-    collected = _run(_instrumented(graph, weighted, plain), wanted, images)
+    means = [name + _MEAN for name in weighted]
+    first = _run(_instrumented(graph, weighted, plain), [*means, *plain, OUTPUT_NAME], images[:mean_images])
+    rest = _run(_instrumented(graph, [], plain), [*plain, OUTPUT_NAME], images[len(first[OUTPUT_NAME]) :])
+    collected = first | {name: np.concatenate([first[name], values]) for name, values in rest.items()}
     classifier = next((layer.name for layer in layers if layer.kind is LayerKind.CLASSIFIER), None)
     values = {name: collected[name] for name in plain}
     return FloatPass(
@@ -70,6 +73,8 @@ def _has_open_range(layer: LayerSpec) -> bool:
 
 
 def _run(content: bytes, wanted: list[str], images: FloatArray) -> dict[str, FloatArray]:
+    if not len(images):
+        return {}
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     batches = [
         session.run(wanted, {INPUT_NAME: images[start : start + _BATCH]}) for start in range(0, len(images), _BATCH)

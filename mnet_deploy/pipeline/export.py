@@ -1,5 +1,6 @@
 """From a checkpoint to checked files with sidecars."""
 
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from mnet_deploy.models.load import load_model, require_file_or_name
 from mnet_deploy.models.shipped_checkpoint import LABELS_NAME as SHIPPED_LABELS
 from mnet_deploy.models.shipped_checkpoint import SHIPPED, shipped_path
 from mnet_deploy.output_folder import OutputFolder
-from mnet_deploy.pipeline.candidates import candidates, file_names
+from mnet_deploy.pipeline.candidates import Candidate, candidates, file_names
 from mnet_deploy.pipeline.check import check
 from mnet_deploy.pipeline.export_job import ExportJob, prepare
 from mnet_deploy.pipeline.request import ExportRequest
 from mnet_deploy.progress import Progress
 
 LABELS_NAME = "labels.txt"
+_CHECKS_AT_ONCE = 2  # each waits for a child process that computes on one core
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,16 +72,23 @@ def _label_file(labels: tuple[str, ...]) -> bytes:
 
 
 def _convert_and_check(job: ExportJob, folder: OutputFolder, progress: Progress) -> ExportResult:
+    """Convert one file after the other; while one is checked in a child process, the next one is converted."""
     artifacts, rejected = [], []
-    for candidate in candidates(job, progress):
-        path = folder.stage(candidate.name, candidate.content)
-        progress.stage(f"checking {candidate.name}")
-        artifact, failures = check(job, candidate, path)
-        if failures:
-            rejected.append((folder.reject(candidate.name), failures))
-            continue
-        sidecar = sidecar_path(Path(candidate.name)).name
-        for name, content in {sidecar: artifact.to_json().encode(), **candidate.companions}.items():
-            folder.stage(name, content)
-        artifacts.append((job.request.out / candidate.name, artifact))
+    progress.stage("running the float model")
+    _ = job.float_pass  # before the checks, which share it
+    with ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks:
+        checking: list[tuple[Candidate, Future[tuple[Artifact, tuple[str, ...]]]]] = []
+        for candidate in candidates(job, progress):
+            path = folder.stage(candidate.name, candidate.content)
+            checking.append((candidate, checks.submit(check, job, candidate, path)))
+        for candidate, found in checking:
+            progress.stage(f"checking {candidate.name}")
+            artifact, failures = found.result()
+            if failures:
+                rejected.append((folder.reject(candidate.name), failures))
+                continue
+            sidecar = sidecar_path(Path(candidate.name)).name
+            for name, content in {sidecar: artifact.to_json().encode(), **candidate.companions}.items():
+                folder.stage(name, content)
+            artifacts.append((job.request.out / candidate.name, artifact))
     return ExportResult(artifacts=tuple(artifacts), rejected=tuple(rejected))

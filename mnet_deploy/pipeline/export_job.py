@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.converters import calibration as calibrate
-from mnet_deploy.converters.calibrated_quantizer import QuantizerReport, quantize_calibrated
+from mnet_deploy.converters.calibrated_quantizer import QuantizerReport, images_for, quantize_calibrated
 from mnet_deploy.converters.channel_statistics import has_statistics, statistics_of
 from mnet_deploy.converters.float_pass import FloatPass, run_float
 from mnet_deploy.converters.folded_graph import FoldedGraph, fold
@@ -60,7 +60,7 @@ class ExportJob:
     @cached_property
     def float_pass(self) -> FloatPass:
         """What the float model does on the images."""
-        return run_float(self.folded, self.inputs)
+        return run_float(self.folded, self.inputs, mean_images=images_for(self.request.effort))
 
     @property
     def quantized(self) -> QuantizedGraph:
