@@ -72,7 +72,7 @@ def _words(cause: Cause, *, exported: bool) -> tuple[str, str]:
     match cause.trial.alternative.kind:
         case Kind.NORMALIZATION:
             remedy = "export again" if exported else "prepare photos so in the app, and measure"
-            return f"the normalisation is {given}, the model wants {name}", f"{remedy} with --normalization {name}"
+            return f"the normalisation is {given}, the model wants {name}", f"{remedy} with --normalization={name}"
         case Kind.CHANNELS:
             return f"the channels come as {given}, the model wants {name}", _channels_remedy(name, exported=exported)
         case Kind.GEOMETRY:
