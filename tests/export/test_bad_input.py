@@ -63,7 +63,7 @@ def refused(mnet, tmp_path):
         (["--format", "caffe"], "--format takes tflite, onnx, ort"),
         (["--calibration-count", "0"], "1 to 10000 images. Received: 0"),
         (["--calibration-count", "ten"], "--calibration-count takes a whole number. Received: 'ten'"),
-        (["--calibration-source", "photos"], "--calibration-source takes generated, noise"),
+        (["--calibration-source", "photos"], "--calibration-source takes generated, statistics, noise"),
         (["--seed", "-1"], "--seed takes a whole number"),
         (["--normalization", "0..0"], "Received: 0..0"),
         (["--normalization", "imagenet", *SMALL, "--channels", "4"], "3 channels. Received: images of 4"),

@@ -63,9 +63,10 @@ def test_a_newcomer_gets_the_file_its_twin_and_the_labels(mnet, tmp_path):
     artifact = read_artifact(tmp_path / f"{stem}.tflite")
     assert artifact.weights["origin"] == "shipped"
     assert artifact.weights["path"] is None
-    (reason,) = artifact.unfit_for_accuracy  # no photo ships
-    assert reason.startswith("calibrated on generated images, not on photos")
-    assert "UNFIT FOR ACCURACY" in answer.err
+    assert artifact.unfit_for_accuracy == ()  # no photo ships, and none is needed
+    assert artifact.checks["fidelity_judged"]
+    assert artifact.calibration["source"] == "generated"
+    assert "UNFIT FOR ACCURACY" not in answer.err
 
 
 def test_its_accuracy_on_the_validation_photos_is_what_its_log_says(test_data, tmp_path):
