@@ -48,6 +48,13 @@ def tflite_failures(graph: OpGraph, spec: ModelSpec, precision: Precision) -> tu
     return tuple(found)
 
 
+def foreign_head_failures(graph: OpGraph, precision: Precision) -> tuple[str, ...]:
+    """Return what is wrong with a .tflite whose classifier is not the family's: what holds for any model."""
+    floats = float_ops(graph) if precision in _INTEGER else ()
+    computing = [f"{len(floats)} ops compute in float ({floats[0]} and others)"] if floats else []
+    return (*_unfolded(graph), *computing)
+
+
 def onnx_failures(graph: OpGraph, spec: ModelSpec, precision: Precision, tune: Tune) -> tuple[str, ...]:
     """Return what is wrong with the graph of an .onnx, a phrase each; empty if it is as it should be."""
     found = [*_unfolded(graph)]

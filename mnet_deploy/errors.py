@@ -2,6 +2,7 @@
 
     MnetError
     ├── SpecError (ValueError)          a model, an option or an input file that cannot be used
+    │   └── ForeignHead                 a classifier that the family does not have, on a body of the family
     ├── ConversionError                 a converter failed or wrote something unexpected
     ├── FidelityError                   a result was written but computes something else than its source
     ├── ResultFormatError               a saved file is not what its format says
@@ -26,6 +27,10 @@ class MnetError(Exception):
 
 class SpecError(MnetError, ValueError):
     """A model description, an option or an input file that cannot be used."""
+
+
+class ForeignHead(SpecError):
+    """A checkpoint whose body is of the family and whose classifier is not."""
 
 
 class ConversionError(MnetError):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mnet_deploy.errors import SpecError
+from mnet_deploy.errors import ForeignHead, SpecError
 from mnet_deploy.models.checkpoint_files import Checkpoint
 from mnet_deploy.models.keras_config import ConfigFacts, read_config
 from mnet_deploy.models.stored_layer import StoredLayer
@@ -34,7 +34,7 @@ def infer_spec(checkpoint: Checkpoint, overrides: dict[str, Any]) -> ModelSpec:
     facts = facts_of(checkpoint, found.with_changes(resolution_px=asked_px))
     head, problem = _head(checkpoint, found, facts)
     if problem and "classes" not in overrides:
-        raise SpecError(
+        raise ForeignHead(
             f"{checkpoint.path}: its classifier cannot be kept: {problem}. Give --classes N for a new one, or --no-top"
         )
     known: dict[str, Any] = {"family": found.family, "alpha": found.alpha, "channels_in": found.channels_in}

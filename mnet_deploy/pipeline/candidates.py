@@ -95,13 +95,15 @@ def _wants_twin(request: ExportRequest, labels: tuple[str, ...] | None) -> bool:
 def _tflite_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate]:
     for precision in job.request.precisions:
         progress.stage(f"writing {precision} .tflite")
-        if precision in TENSORFLOW_PRECISIONS:
+        name = _name(job.request, job.stem, FileFormat.TFLITE, precision)
+        if precision in TENSORFLOW_PRECISIONS or job.keras_model is not None:
             from mnet_deploy.pipeline.tensorflow_candidates import converted  # imports TensorFlow
 
-            yield converted(job, precision, _name(job.request, job.stem, FileFormat.TFLITE, precision), progress)
+            twin = f"{job.stem}_int8{TWIN_SUFFIX}.tflite" if _wants_twin(job.request, job.labels) else None
+            yield from converted(job, precision, name, twin, progress)
             continue
         main = Candidate(
-            name=_name(job.request, job.stem, FileFormat.TFLITE, precision),
+            name=name,
             file_format=FileFormat.TFLITE,
             precision=precision,
             io=_io(job.request, precision, IoType.INT8),

@@ -58,6 +58,8 @@ def _graph(candidate: Candidate, path: Path) -> OpGraph:
 
 def _structure_failures(job: ExportJob, candidate: Candidate, graph: OpGraph) -> tuple[str, ...]:
     spec = job.loaded.spec
+    if job.keras_model is not None:
+        return structure.foreign_head_failures(graph, candidate.precision)
     if candidate.file_format is FileFormat.TFLITE:
         return structure.tflite_failures(graph, spec, candidate.precision)
     return structure.onnx_failures(graph, spec, candidate.precision, candidate.tune)
@@ -82,7 +84,8 @@ def _lacks_photos(job: ExportJob, precision: Precision) -> bool:
     if job.request.calibration is not None:
         return False
     is_noise = job.request.calibration_source is CalibrationFrom.NOISE
-    return precision is Precision.INT16X8 or (precision is Precision.INT8 and is_noise)
+    is_stock = precision is Precision.INT16X8 or (precision is Precision.INT8 and job.keras_model is not None)
+    return is_stock or (precision is Precision.INT8 and is_noise)
 
 
 def _tensor(graph: OpGraph, name: str, candidate: Candidate) -> TensorInfo:
@@ -147,7 +150,7 @@ def _sidecar(
 
 
 def _quantizer_record(job: ExportJob, candidate: Candidate) -> dict[str, Any] | None:
-    if candidate.precision is not Precision.INT8:
+    if candidate.precision is not Precision.INT8 or job.keras_model is not None:
         return None
     report = job.quantizer_report
     return {"effort": str(job.request.effort), "report": None if report is None else report.to_json()}

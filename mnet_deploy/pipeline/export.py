@@ -3,10 +3,13 @@
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mnet_deploy.artifact import Artifact, sidecar_path
+from mnet_deploy.converters.options import FileFormat
+from mnet_deploy.errors import ForeignHead
 from mnet_deploy.labels import read_labels, require_labels
-from mnet_deploy.models.load import load_model, require_file_or_name
+from mnet_deploy.models.load import LoadedModel, load_model, require_file_or_name
 from mnet_deploy.models.shipped_checkpoint import LABELS_NAME as SHIPPED_LABELS
 from mnet_deploy.models.shipped_checkpoint import SHIPPED, shipped_path
 from mnet_deploy.output_folder import OutputFolder
@@ -43,14 +46,14 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     """
     require_file_or_name(request.weights)
     labels = read_labels(request.labels) if request.labels is not None else None
-    loaded = load_model(request.weights, request.spec_overrides, seed=request.seed)
+    loaded, keras_model = _load(request)
     if request.weights == SHIPPED and labels is None and loaded.trained and loaded.spec.classes is not None:
         labels = read_labels(shipped_path(SHIPPED_LABELS))
     if labels is not None:
         require_labels(labels, loaded.spec.classes, origin=str(request.labels))
     names = _planned_names(request, loaded.spec.name, labels)
     with OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder:
-        job = prepare(request, loaded, labels, progress)
+        job = prepare(request, loaded, labels, progress, keras_model)
         result = _convert_and_check(job, folder, progress)
         if labels is not None and result.artifacts:
             folder.stage(LABELS_NAME, _label_file(labels))
@@ -58,6 +61,18 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
         folder.commit()
     progress.done()
     return result
+
+
+def _load(request: ExportRequest) -> tuple[LoadedModel, Any]:
+    """Return the model, and the Keras model that TensorFlow must convert where the classifier is the user's own."""
+    try:
+        return load_model(request.weights, request.spec_overrides, seed=request.seed), None
+    except ForeignHead as problem:
+        if request.formats != (FileFormat.TFLITE,):
+            raise
+        from mnet_deploy.pipeline.keras_fallback import load_with_own_head  # imports Keras
+
+        return load_with_own_head(request.weights, request.spec_overrides, seed=request.seed, problem=problem)
 
 
 def _planned_names(request: ExportRequest, stem: str, labels: tuple[str, ...] | None) -> dict[str, bytes | None]:

@@ -34,6 +34,7 @@ class ExportJob:
         labels: of the classes; None for none.
         calibration: the images: for the ranges, and to compare each file with the float model.
         inputs: the images, normalised, [images, height, width, channels].
+        keras_model: a model with a classifier that is not the family's, which TensorFlow converts; None for all others.
     """
 
     request: ExportRequest
@@ -41,6 +42,7 @@ class ExportJob:
     labels: tuple[str, ...] | None
     calibration: calibrate.CalibrationSet
     inputs: FloatArray
+    keras_model: Any = None
 
     @property
     def stem(self) -> str:
@@ -59,7 +61,11 @@ class ExportJob:
 
     @cached_property
     def float_pass(self) -> FloatPass:
-        """What the float model does on the images."""
+        """What the float model does on the images; of a model that Keras runs, only its answers."""
+        if self.keras_model is not None:
+            from mnet_deploy.pipeline.keras_fallback import answers  # imports Keras
+
+            return FloatPass(means={}, ranges={}, outputs=answers(self.keras_model, self.inputs), logits=None)
         return run_float(self.folded, self.inputs, mean_images=images_for(self.request.effort))
 
     @property
@@ -88,7 +94,11 @@ class ExportJob:
 
 
 def prepare(
-    request: ExportRequest, loaded: LoadedModel, labels: tuple[str, ...] | None, progress: Progress
+    request: ExportRequest,
+    loaded: LoadedModel,
+    labels: tuple[str, ...] | None,
+    progress: Progress,
+    keras_model: Any = None,  # noqa: ANN401 - Keras is not imported here
 ) -> ExportJob:
     """Read the images.
 
@@ -102,7 +112,9 @@ def prepare(
     for note in images.notes:
         progress.note(note)
     inputs = request.normalization.for_channels(loaded.spec.channels_in).apply(images.pixels)
-    job = ExportJob(request=request, loaded=loaded, labels=labels, calibration=images, inputs=inputs)
+    job = ExportJob(
+        request=request, loaded=loaded, labels=labels, calibration=images, inputs=inputs, keras_model=keras_model
+    )
     if job.by_statistics and not has_statistics(loaded.weights):
         raise SpecError(
             f"--calibration-source statistics needs batch normalisations with the statistics of a training. Received: "

@@ -1,4 +1,7 @@
-"""The precisions that TensorFlow's own converter writes."""
+"""What TensorFlow's own converter writes: slow precisions, and models with a classifier that is not the family's."""
+
+from collections.abc import Iterator
+from dataclasses import replace
 
 from mnet_deploy.converters import tensorflow_converter
 from mnet_deploy.converters.options import FileFormat, IoType
@@ -15,12 +18,15 @@ _SLOW = {
 }  # measured with LiteRT 2.3, one thread, x86-64 with AVX-512 VNNI
 
 
-def converted(job: ExportJob, precision: Precision, name: str, progress: Progress) -> Candidate:
-    """Build the Keras model and convert it."""
-    progress.note(_SLOW[precision])
+def converted(
+    job: ExportJob, precision: Precision, name: str, twin_name: str | None, progress: Progress
+) -> Iterator[Candidate]:
+    """Convert a Keras model: the user's own, or one that is built from the weights."""
+    if precision in _SLOW:
+        progress.note(_SLOW[precision])
     with silenced_native_output():  # Keras warns of a softmax over a single class, for example
-        model = with_static_batch(build(job.loaded.spec, job.loaded.weights))
-    return Candidate(
+        model = with_static_batch(job.keras_model or build(job.loaded.spec, job.loaded.weights))
+    main = Candidate(
         name=name,
         file_format=FileFormat.TFLITE,
         precision=precision,
@@ -28,3 +34,16 @@ def converted(job: ExportJob, precision: Precision, name: str, progress: Progres
         content=tensorflow_converter.convert(model, precision, job.inputs),
         tool_versions={"tensorflow": tensorflow_converter.VERSION, "keras": tensorflow_converter.KERAS_VERSION},
     )
+    if precision is not Precision.INT8:
+        yield main
+        return
+    chosen = _with_io(main, job.request.io or IoType.INT8)
+    yield chosen
+    if twin_name is not None:
+        yield _with_io(replace(main, name=twin_name, derived_from=chosen.sha256), IoType.UINT8)
+
+
+def _with_io(candidate: Candidate, io: IoType) -> Candidate:
+    if io is IoType.FLOAT:
+        return candidate
+    return replace(candidate, io=io, content=tensorflow_converter.with_io(candidate.content, io))
