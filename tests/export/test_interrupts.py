@@ -52,8 +52,8 @@ def wait_until(process, happened):
         time.sleep(0.01)
 
 
-def loads_tensorflow(process, folder):
-    return "tensorflow" in Path(f"/proc/{process.pid}/maps").read_text()
+def loads(library):
+    return lambda process, folder: library in Path(f"/proc/{process.pid}/maps").read_text()
 
 
 def is_locked(process, folder):
@@ -69,27 +69,32 @@ def is_checking(process, folder):
 
 
 @pytest.mark.parametrize(
-    ("phase", "delay_s", "number"),
+    ("precision", "phase", "delay_s", "number"),
     [
-        (loads_tensorflow, 0.0, signal.SIGINT),
-        (is_locked, 0.0, signal.SIGHUP),  # the terminal was closed
-        (is_converting, 0.0, signal.SIGINT),
-        (is_converting, 1.0, signal.SIGTERM),  # inside the converter's native code, or its calibration
-        (is_checking, 0.0, signal.SIGINT),
+        ("int8", loads("onnxruntime"), 0.0, signal.SIGINT),
+        ("int8", is_locked, 0.0, signal.SIGHUP),  # the terminal was closed
+        ("int8", is_locked, 0.3, signal.SIGINT),  # it draws images, runs them in float, quantises
+        ("int8", is_locked, 1.0, signal.SIGTERM),
+        ("int8", is_checking, 0.0, signal.SIGINT),
+        ("dynamic", loads("tensorflow"), 0.0, signal.SIGINT),
+        ("dynamic", is_converting, 0.0, signal.SIGINT),
+        ("dynamic", is_converting, 1.0, signal.SIGTERM),  # inside the converter's native code
     ],
 )
-def test_an_interrupt_at_any_time_is_one_line_and_leaves_nothing(start, tmp_path, phase, delay_s, number):
-    process = start()
+def test_an_interrupt_at_any_time_is_one_line_and_leaves_nothing(start, tmp_path, precision, phase, delay_s, number):
+    process = start("--precision", precision, "--calibration-count", "200")  # long enough not to end before
     wait_until(process, lambda: phase(process, tmp_path))
     time.sleep(delay_s)
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, out, err) == (INTERRUPTED, "", "mnet: interrupted\n")
+    *notes, last = err.splitlines()
+    assert (process.returncode, out, last) == (INTERRUPTED, "", "mnet: interrupted")
+    assert all(line.startswith("mnet: dynamic range is slower") for line in notes)  # said as the conversion begins
     assert [path.name for path in tmp_path.rglob("*")] == ["tmp"]
 
 
 def test_an_impatient_second_interrupt_leaves_nothing_either(start, tmp_path):
-    process = start()
+    process = start("--precision", "dynamic")
     wait_until(process, lambda: is_converting(process, tmp_path))
     for _ in range(20):
         if process.poll() is None:
