@@ -50,8 +50,9 @@ def run_float(graph: FoldedGraph, images: FloatArray, *, mean_images: int | None
     weighted = [layer.name for layer in layers if layer.kind.has_weights]
     plain = [layer.name for layer in layers if _has_open_range(layer)]
     means = [name + _MEAN for name in weighted]
-    first = _run(_instrumented(graph, weighted, plain), [*means, *plain, OUTPUT_NAME], images[:mean_images])
-    rest = _run(_instrumented(graph, [], plain), [*plain, OUTPUT_NAME], images[len(first[OUTPUT_NAME]) :])
+    content = write_float(graph, OnnxOptions(layout=Layout.NHWC, batch=BatchSize.DYNAMIC))
+    first = _run(_with_means(content, weighted, plain), [*means, *plain, OUTPUT_NAME], images[:mean_images])
+    rest = _run(with_outputs(content, plain), [*plain, OUTPUT_NAME], images[len(first[OUTPUT_NAME]) :])
     collected = first | {name: np.concatenate([first[name], values]) for name, values in rest.items()}
     classifier = next((layer.name for layer in layers if layer.kind is LayerKind.CLASSIFIER), None)
     values = {name: collected[name] for name in plain}
@@ -82,9 +83,8 @@ def _run(content: bytes, wanted: list[str], images: FloatArray) -> dict[str, Flo
     return {name: np.concatenate(parts) for name, parts in zip(wanted, zip(*batches, strict=True), strict=True)}
 
 
-def _instrumented(graph: FoldedGraph, weighted: list[str], plain: list[str]) -> bytes:
+def _with_means(content: bytes, weighted: list[str], plain: list[str]) -> bytes:
     """Return the model with further outputs; means are taken inside, where the tensors are."""
-    model = onnx.load_from_string(write_float(graph, OnnxOptions(layout=Layout.NHWC, batch=BatchSize.DYNAMIC)))
-    means = [helper.make_node("GlobalAveragePool", [name], [name + _MEAN]) for name in weighted]
-    model.graph.node.extend(means)
+    model = onnx.load_from_string(content)
+    model.graph.node.extend(helper.make_node("GlobalAveragePool", [name], [name + _MEAN]) for name in weighted)
     return with_outputs(bytes(model.SerializeToString()), [*(name + _MEAN for name in weighted), *plain])
