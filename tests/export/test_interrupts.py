@@ -68,21 +68,24 @@ def is_checking(process, folder):
     return any(folder.rglob("*.part"))
 
 
+LONG = ["--calibration-count", "200"]  # the rest takes seconds
+DYNAMIC = ["--precision", "dynamic"]  # TensorFlow's converter
+
+
 @pytest.mark.parametrize(
-    ("precision", "phase", "delay_s", "number"),
+    ("options", "phase", "delay_s", "number"),
     [
-        ("int8", loads("onnxruntime"), 0.0, signal.SIGINT),
-        ("int8", is_locked, 0.0, signal.SIGHUP),  # the terminal was closed
-        ("int8", is_locked, 0.3, signal.SIGINT),  # it draws images, runs them in float, quantises
-        ("int8", is_locked, 1.0, signal.SIGTERM),
-        ("int8", is_checking, 0.0, signal.SIGINT),
-        ("dynamic", loads("tensorflow"), 0.0, signal.SIGINT),
-        ("dynamic", is_converting, 0.0, signal.SIGINT),
-        ("dynamic", is_converting, 1.0, signal.SIGTERM),  # inside the converter's native code
+        ([], loads("onnxruntime"), 0.0, signal.SIGINT),
+        ([], is_locked, 0.0, signal.SIGHUP),  # the terminal was closed
+        (LONG, is_locked, 0.3, signal.SIGINT),  # it draws images, runs them in float, quantises
+        (LONG, is_locked, 1.0, signal.SIGTERM),
+        ([], is_checking, 0.0, signal.SIGINT),
+        (DYNAMIC, loads("tensorflow"), 0.0, signal.SIGINT),
+        (DYNAMIC, is_converting, 1.0, signal.SIGTERM),  # inside the converter's native code
     ],
 )
-def test_an_interrupt_at_any_time_is_one_line_and_leaves_nothing(start, tmp_path, precision, phase, delay_s, number):
-    process = start("--precision", precision, "--calibration-count", "200")  # long enough not to end before
+def test_an_interrupt_at_any_time_is_one_line_and_leaves_nothing(start, tmp_path, options, phase, delay_s, number):
+    process = start(*options)
     wait_until(process, lambda: phase(process, tmp_path))
     time.sleep(delay_s)
     process.send_signal(number)
