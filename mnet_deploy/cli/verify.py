@@ -103,10 +103,15 @@ def _told(args: argparse.Namespace) -> "Told":
 
 
 def _run_twins(args: argparse.Namespace) -> int:
+    from mnet_deploy.pipeline.foreign import Told
     from mnet_deploy.pipeline.twins import compare_twins
     from mnet_deploy.pipeline.twins_text import twins_text
     from mnet_deploy.progress import Progress
 
+    if _told(args) != Told():
+        raise SpecError(
+            "--twin compares files whose sidecars say how photos are prepared. Leave out what says otherwise"
+        )
     progress = Progress()
     found = compare_twins(
         args.artifact, args.twin, data=args.data, class_file=args.classes_file, weights=args.weights, progress=progress

@@ -1,7 +1,7 @@
 """A file that classifies photos: how pixels become its input, and what its output says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -64,17 +64,7 @@ class PhotoModel:
     @classmethod
     def of_float_file(cls, artifact: Artifact, path: Path) -> Self:
         """Describe what `reference.write_float_model` wrote of the model that an exported file was made from."""
-        exported = cls.of_artifact(artifact, path)
-        return cls(
-            path=path,
-            input=FLOAT_INPUT,
-            output=_FLOAT_OUTPUT,
-            resolution_px=exported.resolution_px,
-            channels_in=exported.channels_in,
-            classes=exported.classes,
-            labels=exported.labels,
-            preparation=exported.preparation,
-        )
+        return replace(cls.of_artifact(artifact, path), input=FLOAT_INPUT, output=_FLOAT_OUTPUT)
 
     def predict(self, pixels: Pixels) -> FloatArray:
         """Return the real scores [images, classes] of pixels [images, height, width, channels]."""

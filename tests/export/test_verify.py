@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,6 +60,21 @@ def test_accuracy_is_that_of_the_photos(mnet, colour_export, mixed_photos, file,
         "diagnosis": [],
         "notes": [],
     }
+
+
+WITHOUT_TENSORFLOW = """
+import sys
+sys.modules["tensorflow"] = sys.modules["keras"] = None  # importing them fails
+from mnet_deploy.cli import main
+sys.exit(main())
+"""
+
+
+def test_the_float_model_is_run_without_tensorflow(colour_export, mixed_photos):
+    command = ["verify", colour_export / f"{STEM}_int8.tflite", "--data", mixed_photos, "--json"]
+    answer = subprocess.run([sys.executable, "-P", "-c", WITHOUT_TENSORFLOW, *command], capture_output=True, text=True)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert json.loads(answer.stdout)["float_top1"] == 18 / 20
 
 
 def test_the_table_has_both_models(mnet, colour_export, mixed_photos):
