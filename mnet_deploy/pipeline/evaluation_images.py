@@ -18,7 +18,8 @@ from mnet_deploy.progress import Progress
 
 Pixels = NDArray[np.uint8]
 
-CHUNK_IMAGES = 200  # decoded at a time: 30 MB of pixels at 224 px
+CHUNK_IMAGES = 200  # decoded at a time, fewer of large ones
+CHUNK_BYTES = 32 << 20  # of pixels; as the floats of a model they take four times as much
 GENERATED_IMAGES = 100
 _GENERATOR_SEED = 1  # exports calibrate with seed 0: other images than those
 CLASS_FILES = ("class_ids.txt", "labels.txt")  # looked for in the data folder and beside it
@@ -185,9 +186,11 @@ def decoded_chunks(
     Raises:
         SpecError: none of them can be used.
     """
-    for start in range(0, len(paths), CHUNK_IMAGES):
+    image_bytes = spec.resolution_px**2 * spec.channels_in
+    at_once = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // image_bytes))
+    for start in range(0, len(paths), at_once):
         progress.stage(f"image {start + 1} of {len(paths)}")
-        chunk = paths[start : start + CHUNK_IMAGES]
+        chunk = paths[start : start + at_once]
         images = load_images(chunk, resolution_px=spec.resolution_px, channels=spec.channels_in, squash=squash)
         pixels, places = [], []
         for place, image in enumerate(images, start):

@@ -9,12 +9,12 @@ from mnet_deploy.artifact import TensorInfo
 from mnet_deploy.errors import SpecError
 from mnet_deploy.graph_readers import OpGraph, Tensor, read_graph
 from mnet_deploy.graph_readers.graph import shown
-from mnet_deploy.images import require_photo_channels
 from mnet_deploy.normalization import WHITE, Normalization
 from mnet_deploy.pipeline.photo_model import PhotoModel
 from mnet_deploy.pipeline.preparation import Preparation
 from mnet_deploy.runners import local
 
+MAX_RESOLUTION_PX = 4096  # beyond any classifier of photos; keeps a file from asking for all memory
 _RAW_TYPES = ("uint8", "int8")  # as wide as a pixel
 _TYPES = (*_RAW_TYPES, "float32", "float16", "int16")
 
@@ -54,20 +54,23 @@ def open_foreign(path: Path, told: Told) -> tuple[PhotoModel, tuple[str, ...]]:
         raise SpecError(
             f"{path}: its {given.dtype} input has no scale, it takes pixels as they are. Leave out --normalization"
         )
+    classes = _classes(output)
+    if classes is None:
+        classes = _classes_when_run(path, given, resolution_px, channels)
+    if classes < 2:
+        raise _not(path, "one score for each of 2 or more classes", f"an output of shape {_text(output)}")
     model = PhotoModel(
         path=path,
         input=given,
         output=_tensor(output, layout="NC"),
         resolution_px=resolution_px,
         channels_in=channels,
-        classes=_classes(output) or _classes_when_run(path, given, resolution_px, channels),
+        classes=classes,
         labels=None,
         preparation=Preparation(
             normalization=told.normalization or _usual_normalization(given), bgr=told.bgr, squash=told.squash
         ),
     )
-    if model.classes < 2:
-        raise _not(path, "one score for each of 2 or more classes", f"an output of shape {_text(output)}")
     return model, () if told.normalization else (_assumed(model),)
 
 
@@ -92,17 +95,22 @@ def _image_input(path: Path, tensor: Tensor, resolution_px: int | None) -> tuple
         expected = f"an input of one image with 1 or 3 channels in {', '.join(_TYPES)}"
         raise _not(path, expected, received)
     place = max(places, key=lambda place: shape[place] == 3)  # 1 x 1 x height x 3 is no image; colour is the rule
-    channels = shape[place] or 0
-    require_photo_channels(channels)
     sides = {side for side in (shape[1:3] if place == 3 else shape[2:4]) if side is not None}
-    if not sides and resolution_px is None:
-        raise SpecError(f"{path}: its input may have any size. Give the side of the square with --resolution PX")
-    if resolution_px is not None and not sides <= {resolution_px}:
-        raise SpecError(f"{path}: the input is {max(sides)} px. Received: --resolution {resolution_px}. Leave it out")
     if len(sides) > 1:
         raise _not(path, "a square image", received)
-    side = resolution_px or sides.pop()
-    return _tensor(tensor, layout="NHWC" if place == 3 else "NCHW"), side, channels
+    side = _side(path, max(sides, default=None), resolution_px)
+    return _tensor(tensor, layout="NHWC" if place == 3 else "NCHW"), side, shape[place] or 0
+
+
+def _side(path: Path, stored: int | None, told: int | None) -> int:
+    side = stored if told is None else told
+    if side is None:
+        raise SpecError(f"{path}: its input may have any size. Give the side of the square with --resolution PX")
+    if stored not in (None, side):
+        raise SpecError(f"{path}: the input is {stored} px. Received: --resolution {told}. Leave it out")
+    if not 1 <= side <= MAX_RESOLUTION_PX:
+        raise SpecError(f"{path}: an image of 1 to {MAX_RESOLUTION_PX} px a side is needed. Received: {side} px")
+    return side
 
 
 def _tensor(tensor: Tensor, *, layout: str) -> TensorInfo:
@@ -129,7 +137,7 @@ def _usual_normalization(given: TensorInfo) -> Normalization:
 
 
 def _classes(output: Tensor) -> int | None:
-    """Return how many scores the output has; None if the graph does not say."""
+    """Return how many scores the output has, 0 if it has no such row of them; None if the graph does not say."""
     sizes = (output.shape or ())[1:]
     if not sizes or None in sizes:
         return None

@@ -15,13 +15,15 @@ SIDE = 32
 PIXELS = Normalization(mean=(0.0,), std=(255.0,))  # 0..1
 COLOURS = np.array([(10, 10, 10), (40, 40, 220), (30, 200, 30), (220, 30, 30), (240, 240, 240)], np.uint8)
 
+GREYS = np.rint(COLOURS @ (0.299, 0.587, 0.114))[:, None].astype(np.uint8)  # as Pillow does (ITU-R 601-2)
 
-def nearest(normalization, *, background=False):
-    """Return kernel [3, classes] and bias of the class whose colour is nearest, of mean colours under a normalisation.
+
+def nearest(normalization, *, background=False, colours=COLOURS):
+    """Return kernel [channels, classes] and bias of the class whose colour is nearest, of mean colours under a normalisation.
 
     The classes are those of `colour_photos`; with a background class, which is never the nearest, before them.
     """
-    colours = normalization.apply(COLOURS)
+    colours = normalization.apply(colours)
     kernel, bias = 2 * colours.T, -(colours**2).sum(axis=1)
     if background:
         kernel = np.concatenate([np.zeros((3, 1)), kernel], axis=1)
@@ -108,9 +110,10 @@ def test_a_float_file_needs_its_normalisation(figures, keras_file, colour_photos
 # .onnx files.
 
 
-def save_onnx(path, *, shape, channels_last=False, dtype=TensorProto.FLOAT, outputs=1, known=True):
+def save_onnx(path, *, shape, channels_last=False, dtype=TensorProto.FLOAT, outputs=1, known=True, colours=COLOURS):
     """Write a network of mean colours in 0..1; its input may be uint8, cast inside."""
-    kernel, bias = nearest(Normalization(mean=(0.0,), std=(1.0,)) if dtype == TensorProto.UINT8 else PIXELS)
+    as_they_are = Normalization(mean=(0.0,), std=(1.0,))
+    kernel, bias = nearest(as_they_are if dtype == TensorProto.UINT8 else PIXELS, colours=colours)
     cast = [helper.make_node("Cast", ["image"], ["real"], to=TensorProto.FLOAT)]
     axes = [1, 2] if channels_last else [2, 3]
     nodes = [
@@ -135,6 +138,8 @@ def save_onnx(path, *, shape, channels_last=False, dtype=TensorProto.FLOAT, outp
         ([1, SIDE, SIDE, 3], {"channels_last": True}),
         ([1, 3, SIDE, SIDE], {"dtype": TensorProto.UINT8}),
         (["N", 3, SIDE, SIDE], {"known": False}),
+        (["N", 1, 28, 28], {"colours": GREYS}),
+        ([1, 28, 28, 1], {"colours": GREYS, "channels_last": True}),
     ],
 )
 def test_an_onnx_is_run_in_its_own_layout_and_type(figures, colour_photos, tmp_path, shape, options):
@@ -156,8 +161,11 @@ def test_the_size_of_an_input_of_any_size_is_asked_for(mnet, figures, colour_pho
         ({"shape": ["N", 3, SIDE, SIDE], "outputs": 2}, "Received: 2 outputs ('scores', 'means')"),
         ({"shape": ["N", 5, SIDE, SIDE]}, "Received: an input of shape ? x 5 x 32 x 32 and type float32"),
         ({"shape": ["N", 3, SIDE, 2 * SIDE]}, "a square image. Received: an input of shape ? x 3 x 32 x 64"),
+        ({"shape": ["N", 3, 1 << 20, 1 << 20]}, "1 to 4096 px a side is needed. Received: 1048576 px"),
         ({"shape": [8, 3, SIDE, SIDE]}, "one image with 1 or 3 channels"),
         ({"shape": ["N", 3, SIDE, SIDE], "dtype": TensorProto.DOUBLE}, "type float64"),
+        ({"shape": ["N", "C", SIDE, SIDE]}, "shape ? x ? x 32 x 32"),
+        ({"shape": ["N", 3]}, "shape ? x 3"),
     ],
 )
 def test_what_is_no_image_classifier_is_one_line(mnet, colour_photos, tmp_path, options, received):
