@@ -78,6 +78,10 @@ class TfliteNodes:
         self._operators.append(operator)
         return output
 
+    def uses(self, builtin: int, version: int) -> bool:
+        """Whether an op of this version was added."""
+        return (builtin, version) in self._codes
+
     def metadata(self, name: str, content: bytes) -> None:
         """Add an entry of the model's metadata."""
         entry = schema.MetadataT()

@@ -37,6 +37,8 @@ class _Versions:
 _FLOAT = _Versions(conv=1, depthwise=1, pad=1, pool=1, softmax=1, concatenation=1, first_runtime=b"1.6.0")
 _INT8 = _Versions(conv=3, depthwise=3, pad=2, pool=2, softmax=2, concatenation=2, first_runtime=b"1.14.0")
 _HALF_FIRST_RUNTIME = b"1.15.0"
+_REQUANTIZE_VERSION = 2  # of QUANTIZE: from integers to integers
+_REQUANTIZE_FIRST_RUNTIME = b"1.15.0"
 _VERSION_BYTES = 16
 
 
@@ -80,7 +82,9 @@ def write_int8(graph: QuantizedGraph, io: IoType = IoType.INT8) -> bytes:
             ]
         writer.add(layer.spec, layer.output, weights)
         params[layer.spec.name] = layer.output
-    return writer.finish(given, writer.end_as(io, graph.layers[-1].output), _INT8.first_runtime)
+    answered = writer.end_as(io, graph.layers[-1].output)
+    requantizes = writer.nodes.uses(_OPS.QUANTIZE, _REQUANTIZE_VERSION)
+    return writer.finish(given, answered, _REQUANTIZE_FIRST_RUNTIME if requantizes else _INT8.first_runtime)
 
 
 class _Writer:
@@ -202,10 +206,8 @@ class _Writer:
         """Return a layer's tensor with these parameters: engines join int8 tensors of the same scale only."""
         if self._params[name] == params:
             return read
-        shape = self._shapes[name]
-        return self.nodes.op(
-            _OPS.QUANTIZE, 2, [read], self.nodes.tensor(written, [1, *shape], self._dtype, _one(params))
-        )
+        joined = self.nodes.tensor(written, [1, *self._shapes[name]], self._dtype, _one(params))
+        return self.nodes.op(_OPS.QUANTIZE, _REQUANTIZE_VERSION, [read], joined)
 
     def _quantization_of(self, name: str) -> Quantization | None:
         return _one(self._params.get(name))
@@ -254,4 +256,4 @@ def _io_dtype(io: IoType) -> str:
 
 
 def _quantize_version(io: IoType) -> int:
-    return 2 if io is IoType.UINT8 else 1  # 2: from integers to integers
+    return _REQUANTIZE_VERSION if io is IoType.UINT8 else 1
