@@ -8,6 +8,7 @@ corrected biases, stay clear of each of them. What these clean files reach stand
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ LOST_RATIO = (
 # Stored range over the usual one. A factor of 8 wastes 3 of 8 bits. Clean: up to 4.6, where no image was seen.
 STRETCHED = 8.0
 NARROW = 0.9  # the same, where values are cut off. Clean: 0.97 and more
+# Logits cut off for each image: the largest one decides, and it is the one that is cut. Clean: up to 0.2.
+CUT_LOGITS = 0.5
 # Mean of the channels' shifts over the standard deviation of the layer. Clean: up to 0.033; without correction, 0.12.
 SHIFTED = 0.07
 _RANGE_SLACK = 1.05  # a natural range that was rounded
@@ -81,7 +84,7 @@ def find_causes(graph: FoldedGraph, figures: Sequence[LayerFigures]) -> tuple[Fi
         before = any(explained.get(source, False) for source in layer.spec.inputs)
         here: list[Finding] = []
         if name in known and layer.spec.kind is not LayerKind.SOFTMAX:
-            here = [*_dominating(layer, known), *_range(known[name])]
+            here = [*_dominating(layer, known), *_range(layer, known[name])]
             if not here and not before:  # these two show in all layers behind a fault
                 here = [*_dead(layer, known[name])] or [*_mean_shift(layer, known[name])]
         found += here
@@ -185,7 +188,7 @@ def _listed(channels: Sequence[int]) -> str:
     return shown if len(channels) <= 8 else f"{shown} and {len(channels) - 8} more"
 
 
-def _range(here: LayerFigures) -> Iterator[Finding]:
+def _range(layer: FoldedLayer, here: LayerFigures) -> Iterator[Finding]:
     if here.stored_range is None:
         return
     stored, usual = here.stored_range, here.usual_range
@@ -199,15 +202,24 @@ def _range(here: LayerFigures) -> Iterator[Finding]:
             remedy="Look for an image among those for calibration that is unlike the others, or was prepared in "
             "another way, and export again without it",
         )
-    elif min(_covered(stored, usual)) < NARROW:
-        cut = f" ({here.saturated:.1%} of the values are cut off)" if here.saturated else ""
+    elif cut := _cut_off(layer, here):
         yield Finding(
             cause=Cause.NARROW_RANGE,
             layer=here.layer,
             channels=(),
-            what=f"{here.layer} is stored in the range {_shown(stored)}, though its values reach {_shown(usual)}{cut}",
+            what=f"{here.layer} is stored in the range {_shown(stored)}, {cut}",
             remedy="Calibrate with photos like those in use, prepared in the same way, and export again",
         )
+
+
+def _cut_off(layer: FoldedLayer, here: LayerFigures) -> str:
+    """Return in words what a stored range cuts off; empty if that is little."""
+    cut = (here.saturated or 0.0) * prod(here.tensor.shape)
+    if layer.spec.kind is LayerKind.CLASSIFIER and cut > CUT_LOGITS:
+        return f"which cuts off {cut:.1f} scores of an image on average, the largest ones, which decide"
+    if here.stored_range is not None and min(_covered(here.stored_range, here.usual_range)) < NARROW:
+        return f"though its values reach {_shown(here.usual_range)}"
+    return ""
 
 
 def _is_stretched(stored: Range, usual: Range, natural: Range | None) -> bool:
