@@ -15,11 +15,11 @@ SIDE = 32
 PIXELS = Normalization(mean=(0.0,), std=(255.0,))  # 0..1
 COLOURS = np.array([(10, 10, 10), (40, 40, 220), (30, 200, 30), (220, 30, 30), (240, 240, 240)], np.uint8)
 
-GREYS = np.rint(COLOURS @ (0.299, 0.587, 0.114))[:, None].astype(np.uint8)  # as Pillow does (ITU-R 601-2)
+GREYS = np.rint(COLOURS @ (0.299, 0.587, 0.114))[:, None].astype(np.uint8)  # as Pillow's convert("L")
 
 
 def nearest(normalization, *, background=False, colours=COLOURS):
-    """Return kernel [channels, classes] and bias of the class whose colour is nearest, of mean colours under a normalisation.
+    """Return kernel [channels, classes] and bias of the class whose colour is nearest.
 
     The classes are those of `colour_photos`; with a background class, which is never the nearest, before them.
     """
