@@ -2,9 +2,10 @@
 
 from mnet_deploy.artifact import Artifact
 from mnet_deploy.intervals import wilson_interval
+from mnet_deploy.pipeline.accuracy import Accuracy
 from mnet_deploy.pipeline.layer_diagnosis import LayerDiagnosis
 from mnet_deploy.pipeline.layer_statistics import LayerFigures
-from mnet_deploy.pipeline.verify import Accuracy, Verification
+from mnet_deploy.pipeline.verify import Verification
 from mnet_deploy.pipeline.verify_text import preparation_sentences
 from mnet_deploy.report.page import AccuracyRow, FindingText, LayerRow, Page, render_page
 

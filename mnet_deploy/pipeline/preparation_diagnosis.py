@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.intervals import holm, mcnemar_p
+from mnet_deploy.pipeline.accuracy import ClassArray
 from mnet_deploy.pipeline.evaluation_images import decoded_chunks
 from mnet_deploy.pipeline.photo_model import PhotoModel
 from mnet_deploy.pipeline.preparation import Alternative, Preparation, alternatives, step_name
@@ -18,7 +19,6 @@ SIGNIFICANT_P = 0.01  # of a gain, after Holm's correction for the alternatives 
 MAX_IMAGES = 1000  # of more, an evenly spread sample is tried: each alternative takes as long as the measurement itself
 
 Hits = NDArray[np.bool_]
-ClassArray = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from mnet_deploy.artifact import Artifact
+from mnet_deploy.pipeline.accuracy import Accuracy, ClassArray, accuracy, best_five, paired_difference
 from mnet_deploy.pipeline.evaluation_images import EvaluationImages
 from mnet_deploy.pipeline.photo_model import PhotoModel
-from mnet_deploy.pipeline.verify import Accuracy, ClassArray, accuracy, best_five, paired_difference
 from mnet_deploy.progress import Progress
 
 

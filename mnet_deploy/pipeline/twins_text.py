@@ -1,9 +1,9 @@
 """A comparison of twins as text for a terminal."""
 
+from mnet_deploy.pipeline.accuracy import Accuracy
 from mnet_deploy.pipeline.layer_comparison import SCALE_TOLERANCE, LayerPair, LayerSide
 from mnet_deploy.pipeline.twin_answers import TwinAnswers
 from mnet_deploy.pipeline.twins import TwinComparison
-from mnet_deploy.pipeline.verify import Accuracy
 from mnet_deploy.text_table import render_table
 
 _UNKNOWN = "-"

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_path
 from mnet_deploy.converters.options import FileFormat
 from mnet_deploy.errors import SpecError
 from mnet_deploy.graph_readers import read_graph
-from mnet_deploy.intervals import mcnemar_p, paired_interval
+from mnet_deploy.pipeline.accuracy import Accuracy, ClassArray, PairedDifference, accuracy, best_five, paired_difference
 from mnet_deploy.pipeline.evaluation_images import decoded_chunks, labelled_images
 from mnet_deploy.pipeline.foreign import Told, open_foreign
 from mnet_deploy.pipeline.photo_model import PhotoModel
-from mnet_deploy.pipeline.preparation import FloatArray
 from mnet_deploy.pipeline.preparation_diagnosis import PreparationDiagnosis, diagnose_preparation
 from mnet_deploy.pipeline.reference import find_float_model, write_float_model
 from mnet_deploy.progress import Progress
@@ -26,37 +24,7 @@ from mnet_deploy.progress import Progress
 # History: 1 = first; keys were added since, none changed.
 VERIFICATION_FORMAT = "mnet.verification/1"
 
-ClassArray = NDArray[np.intp]
 LabelledImages = list[tuple[Path, int]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """Shares of images whose class is the best, or among the five best."""
-
-    top1: float
-    top5: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedDifference:
-    """Top-1 of a second model less that of a first one, over the same images.
-
-    Attributes:
-        top1: the difference of the shares.
-        low: lower end of its 95 % interval, which is a paired one.
-        high: upper end.
-        gained: images that only the second one has right.
-        lost: images that only the first one has right.
-        p_value: of the exact McNemar test, two-sided.
-    """
-
-    top1: float
-    low: float
-    high: float
-    gained: int
-    lost: int
-    p_value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,29 +194,3 @@ def _diagnosis(
     if reference is None:
         return diagnose_preparation(model, images, tried_on="the file", progress=progress)
     return diagnose_preparation(reference, images, tried_on="the float model", progress=progress)
-
-
-def best_five(scores: FloatArray) -> ClassArray:
-    """Return the (up to) five best classes of each row, the best first; of equal scores the lower class comes first."""
-    return np.argsort(-scores.reshape(len(scores), -1), axis=1, kind="stable")[:, :5]
-
-
-def accuracy(best: ClassArray, expected: ClassArray) -> Accuracy:
-    """Return how often the expected class [images] is the first, or any, of the best five [images, 5]."""
-    hits = best == expected[:, None]
-    return Accuracy(top1=float(hits[:, 0].mean()), top5=float(hits.any(axis=1).mean()))
-
-
-def paired_difference(first: ClassArray, second: ClassArray, expected: ClassArray) -> PairedDifference:
-    """Return how top-1 changes from one model to another: best five of each [images, 5], expected classes [images]."""
-    before, after = (best[:, 0] == expected for best in (first, second))
-    gained, lost = int((after & ~before).sum()), int((before & ~after).sum())
-    low, high = paired_interval(gained, lost, len(expected))
-    return PairedDifference(
-        top1=(gained - lost) / len(expected),
-        low=low,
-        high=high,
-        gained=gained,
-        lost=lost,
-        p_value=mcnemar_p(gained, lost),
-    )

@@ -1,8 +1,9 @@
 """The figures of a verification as text for a terminal, and what they mean in sentences."""
 
+from mnet_deploy.pipeline.accuracy import PairedDifference
 from mnet_deploy.pipeline.preparation import Kind
 from mnet_deploy.pipeline.preparation_diagnosis import SIGNIFICANT_P, Cause, PreparationDiagnosis
-from mnet_deploy.pipeline.verify import PairedDifference, Verification
+from mnet_deploy.pipeline.verify import Verification
 from mnet_deploy.text_table import render_table
 
 

@@ -21,12 +21,12 @@ from mnet_deploy.graph_readers import Op, OpGraph, Tensor, read_graph
 from mnet_deploy.images import load_images
 from mnet_deploy.models.load import load_model
 from mnet_deploy.normalization import Normalization
+from mnet_deploy.pipeline.accuracy import Accuracy
 from mnet_deploy.pipeline.evaluation_images import EvaluationImages
 from mnet_deploy.pipeline.layer_comparison import LayerPair, LayerSide, compare_layers
 from mnet_deploy.pipeline.layer_tensors import LayerReader, find_layer_tensors
 from mnet_deploy.pipeline.twin_answers import TwinAccuracy, TwinAnswers
 from mnet_deploy.pipeline.twins import require_twins
-from mnet_deploy.pipeline.verify import Accuracy
 from mnet_deploy.progress import Progress
 from mnet_deploy.spec import ModelSpec
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mnet_deploy.intervals import Z_95
-from mnet_deploy.pipeline.verify import best_five
+from mnet_deploy.pipeline.accuracy import best_five
 
 STEM = "mobilenet_v1_0.25_32"
 

@@ -17,9 +17,10 @@ from mnet_deploy.errors import SpecError
 from mnet_deploy.intervals import wilson_interval
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline import layer_diagnosis
+from mnet_deploy.pipeline.accuracy import Accuracy, PairedDifference
 from mnet_deploy.pipeline.diagnosis_page import diagnosis_page
 from mnet_deploy.pipeline.layer_diagnosis import diagnose
-from mnet_deploy.pipeline.verify import Accuracy, PairedDifference, Verification
+from mnet_deploy.pipeline.verify import Verification
 from mnet_deploy.progress import Progress
 from mnet_deploy.report.chart import PLOT_PX, bar_chart
 from mnet_deploy.report.page import FindingText, LayerRow, Page, render_page
