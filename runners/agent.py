@@ -16,6 +16,7 @@ with the nonce and the count. Without that last line the run failed.
 
 import argparse
 import json
+import os
 import platform
 import sys
 from importlib import metadata
@@ -71,6 +72,7 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
 
     def __init__(self, path: str, threads: int, tensors: List[str]) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it reports to Microsoft from its import on
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
