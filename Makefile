@@ -125,6 +125,7 @@ oldest-engines: $(DEV)  ## Run our .onnx files in the oldest ONNX Runtimes (minu
 .PHONY: bench-self
 bench-self: $(DEV)  ## Measure the toolkit against the shortest script that does the same (CALIBRATION=, ROUNDS=)
 	@$(call hand_on,CALIBRATION ROUNDS) "$(BIN)/python" benchmarks/bench_self.py "$$@"
+	@for threads in 1 2; do "$(BIN)/python" benchmarks/onnx_latency.py --threads $$threads || exit; done
 
 .PHONY: clean
 clean:  ## Remove build products and caches

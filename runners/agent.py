@@ -17,6 +17,7 @@ engine and its version, and as the last line `end` with the nonce and the count.
 
 import argparse
 import json
+import os
 import platform
 import sys
 from importlib import metadata
@@ -73,6 +74,7 @@ class OnnxRuntimeEngine:
     name = "onnxruntime"
 
     def __init__(self, path: str, threads: int, tensors: List[str], optimizer: bool) -> None:
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it reports to Microsoft from its import on
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

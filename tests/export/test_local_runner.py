@@ -1,5 +1,6 @@
 import ast
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -192,3 +193,12 @@ def test_an_int8_file_gives_the_values_between_its_ops(colour_export, colour_inp
     assert (result.tensors[last] == result.outputs).all()
     with pytest.raises(CommandFailed, match=r"ValueError: the model has no tensor nowhere"):
         local.infer(model, colour_inputs, tensors=("nowhere",))
+
+
+@pytest.mark.parametrize("module", ["mnet_deploy.converters.onnx_float", "mnet_deploy.converters.activation_ranges"])
+def test_onnx_runtime_leaves_nothing_behind_and_reports_nothing(tmp_path, module):
+    """Its packages report to Microsoft by default, and keep an identifier in the folder for temporary files."""
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", f"import {module}, onnxruntime"]
+    subprocess.run(command, env=environment | {"TMPDIR": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
