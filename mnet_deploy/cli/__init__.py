@@ -64,7 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail("Windows is supported through WSL only (wsl --install, then run mnet inside it)", EXIT_USAGE)
     catch_interrupts()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow reports its build flags and every device otherwise
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime leaves a session's identity in TMPDIR otherwise
     args = build_parser().parse_args(argv)
     try:
         status = int(args.run(args))

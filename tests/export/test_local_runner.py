@@ -195,7 +195,7 @@ def test_an_int8_file_gives_the_values_between_its_ops(colour_export, colour_inp
         local.infer(model, colour_inputs, tensors=("nowhere",))
 
 
-@pytest.mark.parametrize("module", ["mnet_deploy.converters.onnx_float", "mnet_deploy.converters.activation_ranges"])
+@pytest.mark.parametrize("module", ["mnet_deploy.converters.onnx_float", "mnet_deploy.converters.float_pass"])
 def test_onnx_runtime_leaves_nothing_behind_and_reports_nothing(tmp_path, module):
     """Its packages report to Microsoft by default, and keep an identifier in the folder for temporary files."""
     environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
