@@ -25,6 +25,10 @@ _IMAGES_WITHOUT_STEPS = 32  # that show what no step at all costs: it is far fro
 _NOISE_ERRORS = 2.0  # a difference below this many standard errors is not called one
 
 
+_BIAS, _ROUNDING = ("bias correction", "correct_bias"), ("weight rounding", "optimize_rounding")
+_STEPS = {Effort.FAST: (_BIAS,), Effort.BEST: (_BIAS, _ROUNDING)}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
     """What one step of the quantiser did on the calibration images.
@@ -105,14 +109,14 @@ def quantize_calibrated(
     few = images[:_IMAGES_WITHOUT_STEPS]
     best = quantize(graph, observed, few, correct_bias=False, optimize_rounding=False)
     losses = _losses(best, found)
-    tried = {"bias correction": False} | ({"weight rounding": True} if effort is Effort.BEST else {})
-    steps = []
-    for name, optimize_rounding in tried.items():
-        candidate = quantize(graph, observed, images, optimize_rounding=optimize_rounding)
-        step, candidate_losses = _compare(name, losses, _losses(candidate, found))
-        steps.append(step)
-        if step.kept:
-            best, losses = candidate, candidate_losses
+    steps: list[Step] = []
+    options = {"correct_bias": False, "optimize_rounding": False}
+    for name, option in _STEPS[effort]:
+        candidate = quantize(graph, observed, images, **options | {option: True})
+        candidate_losses = _losses(candidate, found)
+        steps.append(_compare(name, losses, candidate_losses))
+        if steps[-1].kept:
+            best, losses, options = candidate, candidate_losses, options | {option: True}
     report = QuantizerReport(
         metric="relative squared error" if found.logits is None else "softmax KL divergence",
         images=len(images),
@@ -134,19 +138,17 @@ def _beyond_generated(graph: FoldedGraph, ranges: Mapping[str, Range]) -> dict[s
     return widened
 
 
-def _compare(name: str, before: NDArray[np.float64], after: NDArray[np.float64]) -> tuple[Step, NDArray[np.float64]]:
-    after_all, after = after, after[: len(before)]
-    difference = after - before
-    noise = _NOISE_ERRORS * float(difference.std()) / sqrt(len(difference))
-    step = Step(
+def _compare(name: str, before: NDArray[np.float64], after: NDArray[np.float64]) -> Step:
+    """Compare the losses of the images that both have."""
+    difference = after[: len(before)] - before
+    return Step(
         name=name,
         images=len(before),
         loss_before=float(before.mean()),
-        loss_after=float(after.mean()),
-        noise=noise,
+        loss_after=float(after[: len(before)].mean()),
+        noise=_NOISE_ERRORS * float(difference.std()) / sqrt(len(difference)),
         kept=bool(difference.mean() <= 0),
     )
-    return step, after_all
 
 
 def _losses(quantized: Quantized, found: FloatPass) -> NDArray[np.float64]:

@@ -111,13 +111,16 @@ def kernel_scale(kernel: FloatArray, bias: FloatArray, input_scale: float, outpu
     """Return the scale of each output channel: its largest weight is 127 steps.
 
     A channel whose weights are (nearly) zero gets a larger one, so that its bias fits into int32 and engines can
-    represent the step from its sums to the output.
+    represent the step from its sums to the output. One with weights so large that any input drives it beyond the
+    output's range gets a smaller one, for the same reason: it is beyond the range with clipped weights as well.
     """
     largest = np.abs(kernel).max(axis=(0, 1, 2)).astype(np.float64)
     smallest = np.abs(bias) / (input_scale * _BIAS_LIMIT)
     floor = output_scale * _SMALLEST_RATIO / input_scale
-    scale: FloatArray = np.maximum(np.maximum(largest / INT8_MAX, smallest), floor).astype(np.float32)
-    return scale
+    ceiling = output_scale * _LARGEST_RATIO / input_scale
+    scale = np.maximum(np.maximum(largest / INT8_MAX, smallest), floor)
+    limited: FloatArray = np.minimum(scale, ceiling).astype(np.float32)
+    return limited
 
 
 class _Walk:
@@ -161,8 +164,8 @@ class _Walk:
         if layer.spec.kind is LayerKind.GLOBAL_POOL:
             height, width, _ = layer.spec.in_shape_hwc
             return given / (height * width * _LARGEST_RATIO)
-        if not layer.spec.kind.has_weights:
-            return 0.0
+        if not layer.spec.kind.has_weights or layer.spec.activation is Activation.RELU6:
+            return 0.0  # the range of a ReLU6 must end at 6
         kernel, _ = layer.require_weights()
         return given * float(np.abs(kernel).max()) / INT8_MAX / _LARGEST_RATIO
 

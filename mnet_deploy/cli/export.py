@@ -137,15 +137,16 @@ def _say_what_to_know(result: "ExportResult", progress: "Progress") -> None:
     for reason in dict.fromkeys(reason for _, artifact in result.artifacts for reason in artifact.unfit_for_accuracy):
         progress.note(f"UNFIT FOR ACCURACY, good for size and latency: {reason}")
     if result.artifacts and all(artifact.checks["fidelity_judged"] for _, artifact in result.artifacts):
-        images = result.artifacts[0][1].checks["fidelity"]["images"]
-        progress.note(f"figures: against the float model, on the {images} calibration images")
+        first = result.artifacts[0][1]
+        images = "calibration photos" if first.calibration["source"] == "folder" else "generated images, not photos"
+        progress.note(f"figures: against the float model, on {first.checks['fidelity']['images']} {images}")
     _say_what_steps_gained(result, progress)
     for path, failures in result.rejected:
         progress.note(f"rejected, kept as {path}: {'; '.join(failures)}")
 
 
 def _say_what_steps_gained(result: "ExportResult", progress: "Progress") -> None:
-    records = (artifact.quantizer for _, artifact in result.artifacts)
+    records = (artifact.quantizer for _, artifact in result.artifacts if artifact.weights["trained"])
     report = next((record["report"] for record in records if record is not None and record["report"]), None)
     if report is None:
         return
@@ -155,6 +156,6 @@ def _say_what_steps_gained(result: "ExportResult", progress: "Progress") -> None
         if step["kept"] and abs(gained) <= step["noise"]:
             verdict = ": within the noise"
         progress.note(
-            f"{step['name']}: {report['metric']} {step['loss_before']:.4f} -> {step['loss_after']:.4f} "
-            f"(+-{step['noise']:.4f}, {step['images']} images){verdict}"
+            f"{step['name']}: {report['metric']} {step['loss_before']:.2g} -> {step['loss_after']:.2g} "
+            f"(+-{step['noise']:.1g}, {step['images']} images){verdict}"
         )

@@ -18,6 +18,7 @@ from mnet_deploy.images import preprocessing
 from mnet_deploy.pipeline.export_job import ExportJob
 from mnet_deploy.pipeline.request import ExportRequest
 from mnet_deploy.progress import Progress
+from mnet_deploy.quiet import silenced_native_output
 
 TWIN_SUFFIX = "_uint8"  # app frameworks take uint8 pixels; an int8 .tflite with labels gets such a twin
 OPERATORS_SUFFIX = ".required_operators.config"  # as ONNX Runtime's own converter names it
@@ -97,7 +98,8 @@ def _tflite_candidates(job: ExportJob, progress: Progress) -> Iterator[Candidate
         progress.stage(f"writing {precision} .tflite")
         name = _name(job.request, job.stem, FileFormat.TFLITE, precision)
         if precision in TENSORFLOW_PRECISIONS or job.keras_model is not None:
-            from mnet_deploy.pipeline.tensorflow_candidates import converted  # imports TensorFlow
+            with silenced_native_output():  # TensorFlow logs from C++ as it is imported
+                from mnet_deploy.pipeline.tensorflow_candidates import converted
 
             twin = f"{job.stem}_int8{TWIN_SUFFIX}.tflite" if _wants_twin(job.request, job.labels) else None
             yield from converted(job, precision, name, twin, progress)

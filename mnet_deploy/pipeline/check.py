@@ -8,7 +8,6 @@ from typing import Any
 
 from mnet_deploy.artifact import Artifact, TensorInfo
 from mnet_deploy.converters import fidelity, structure
-from mnet_deploy.converters.calibration import CalibrationSet
 from mnet_deploy.converters.onnx_qdq import for_onnx
 from mnet_deploy.converters.options import FileFormat, IoType, Layout, Tune
 from mnet_deploy.converters.quantized_graph import QuantParams
@@ -133,7 +132,7 @@ def _sidecar(
         op_histogram=op_histogram(graph),
         labels=job.labels,
         weights=_weights_record(job.loaded),
-        calibration=_calibration_record(job.calibration),
+        calibration=_calibration_record(job),
         checks=checks,
         unfit_for_accuracy=unfit,
         tool_versions={
@@ -166,9 +165,10 @@ def _weights_record(loaded: LoadedModel) -> dict[str, Any]:
     }
 
 
-def _calibration_record(images: CalibrationSet) -> dict[str, Any]:
+def _calibration_record(job: ExportJob) -> dict[str, Any]:
+    images = job.calibration
     return {
-        "source": str(images.source),
+        "source": str(CalibrationFrom.STATISTICS if job.by_statistics else images.source),
         "count": images.count,
         "seed": images.seed,
         "digest": images.digest,

@@ -18,6 +18,7 @@ from mnet_deploy.pipeline.check import check
 from mnet_deploy.pipeline.export_job import ExportJob, prepare
 from mnet_deploy.pipeline.request import ExportRequest
 from mnet_deploy.progress import Progress
+from mnet_deploy.quiet import silenced_native_output
 
 LABELS_NAME = "labels.txt"
 _CHECKS_AT_ONCE = 2  # each waits for a child process that computes on one core
@@ -70,7 +71,8 @@ def _load(request: ExportRequest) -> tuple[LoadedModel, Any]:
     except ForeignHead as problem:
         if request.formats != (FileFormat.TFLITE,):
             raise
-        from mnet_deploy.pipeline.keras_fallback import load_with_own_head  # imports Keras
+        with silenced_native_output():  # TensorFlow logs from C++ as it is imported
+            from mnet_deploy.pipeline.keras_fallback import load_with_own_head
 
         return load_with_own_head(request.weights, request.spec_overrides, seed=request.seed, problem=problem)
 
