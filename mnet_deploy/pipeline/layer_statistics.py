@@ -56,6 +56,7 @@ class LayerFigures:
             the float output; None where that is zero or not finite.
         saturated: share of stored values at either end of the stored range, less the share of float values that are at
             the ends which the layer has by itself (0 and 6 of a ReLU6); None for a float tensor.
+        cut_off: share of float values that the stored range does not reach; None for a float tensor.
         stored_range: least and greatest real value that the tensor can hold; None for a float tensor.
         natural_range: ends that the layer has by itself; None where it has none.
         usual_range: 0.1th and 99.9th percentile of the float output, widened to hold 0.
@@ -68,6 +69,7 @@ class LayerFigures:
     cosine: float | None
     mean_shift: float | None
     saturated: float | None
+    cut_off: float | None
     stored_range: Range | None
     natural_range: Range | None
     usual_range: Range
@@ -75,7 +77,7 @@ class LayerFigures:
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures of the layer as a whole."""
-        names = ("layer", "sqnr_db", "cosine", "mean_shift", "saturated", "stored_range", "usual_range")
+        names = ("layer", "sqnr_db", "cosine", "mean_shift", "saturated", "cut_off", "stored_range", "usual_range")
         figures = {name: getattr(self, name) for name in names}
         return {**figures, "tensor": self.tensor.name, "scale": self.tensor.scale, "zero_point": self.tensor.zero_point}
 
@@ -143,14 +145,19 @@ class _Sums:
         self._means = np.zeros((2, channels))  # sums of the float output and of the file's
         self._squares = np.zeros((2, channels))
         self._ends = np.array([[np.inf], [-np.inf]]).repeat(channels, axis=1)  # least and greatest float value
-        self._at_ends = np.zeros(2)  # elements of the file at stored ends, of float at natural ones
+        self._at_ends = np.zeros(3)  # elements of the file at stored ends, of float at natural and beyond stored ones
         self._sample: list[FloatArray] = []
 
     def add(self, stored: NDArray[Any], actual: FloatArray, expected: FloatArray) -> None:
         """Add images: as stored, and both as real values [images, elements]."""
         if self._stored_range is not None:
             limits = np.iinfo(stored.dtype)
-            self._at_ends += ((stored == limits.min) | (stored == limits.max)).sum(), self._at_natural_ends(expected)
+            at_ends = int(((stored == limits.min) | (stored == limits.max)).sum())
+            self._at_ends += (
+                at_ends,
+                self._outside(expected, self._natural, -0.5),
+                self._outside(expected, self._stored_range, 0.5),
+            )
         stride = 1 + expected.shape[1] // _SAMPLED_ELEMENTS
         self._sample.append(expected[:, ::stride].reshape(-1))
         wanted, got = (values.reshape(-1, self._ends.shape[1]).astype(np.float64) for values in (expected, actual))
@@ -163,12 +170,12 @@ class _Sums:
         self._ends[1] = np.maximum(self._ends[1], wanted.max(axis=0))
         self._count += wanted.size
 
-    def _at_natural_ends(self, expected: FloatArray) -> float:
-        if self._natural is None or self._tensor.scale is None:
-            return 0.0
-        low, high = self._natural
-        half = self._tensor.scale / 2
-        return float(((expected <= low + half) | (expected >= high - half)).sum())
+    def _outside(self, expected: FloatArray, ends: Range | None, steps: float) -> int:
+        """Return how many values are beyond these ends by more than some steps of the file."""
+        if ends is None or self._tensor.scale is None:
+            return 0
+        margin = steps * self._tensor.scale
+        return int(((expected < ends[0] - margin) | (expected > ends[1] + margin)).sum())
 
     def figures(self, layer: str) -> LayerFigures:
         """Return what was found."""
@@ -187,6 +194,7 @@ class _Sums:
             cosine=product / sqrt(signal * energy) if finite and signal and energy else None,
             mean_shift=float(np.abs(means[1] - means[0]).mean()) / spread if spread else None,
             saturated=float(self._at_ends[0] - self._at_ends[1]) / self._count if self._stored_range else None,
+            cut_off=float(self._at_ends[2]) / self._count if self._stored_range else None,
             stored_range=self._stored_range,
             natural_range=self._natural,
             usual_range=(min(float(low), 0.0), max(float(high), 0.0)),

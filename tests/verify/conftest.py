@@ -95,13 +95,13 @@ def write_file():
         else:
             content = tflite_float(graph) if is_tflite else onnx_float(graph, OnnxOptions())
         path.write_bytes(content)
-        sidecar_path(path).write_text(describe(path, is_int8=is_int8).to_json(), encoding="utf-8")
+        sidecar_path(path).write_text(describe(path, graph.spec, is_int8=is_int8).to_json(), encoding="utf-8")
         return path
 
     return write
 
 
-def describe(path, *, is_int8):
+def describe(path, spec, *, is_int8):
     graph = read_graph(path)
     given, answered = (graph.tensors[name] for name in (graph.inputs[0], graph.outputs[0]))
     layout = "NHWC" if path.suffix == ".tflite" else "NCHW"
@@ -112,7 +112,7 @@ def describe(path, *, is_int8):
         io="int8" if is_int8 else "float",
         sha256=file_sha256(path),
         size_bytes=path.stat().st_size,
-        spec=SPEC,
+        spec=spec,
         normalization=Normalization(),
         preprocessing={},
         input=info(given, layout),

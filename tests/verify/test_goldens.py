@@ -242,6 +242,11 @@ def test_the_command_says_whether_the_answers_are_those_of_the_export(int8, stor
     figures = json.loads(command(copy, "--json")[1])
     assert figures["format"] == "mnet.golden-replay/1"
     assert (figures["passed"], figures["distance"]) == (True, {"largest": 0.0, "mean": 0.0})
+    with copy.open("ab") as file:
+        file.write(b"x")
+    status, out = command(copy)
+    assert status == 1
+    assert out.splitlines()[-1].startswith("WARNING: the file is not the one that was exported, its sha256 differs")
     kernel = max((kernel for kernel in stored_kernels if kernel in copy.read_bytes()), key=len)
     copy.write_bytes(copy.read_bytes().replace(kernel, bytes(len(kernel))))
     status, out = command(copy)

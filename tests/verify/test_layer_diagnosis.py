@@ -6,15 +6,20 @@ import pytest
 
 from mnet_deploy.artifact import read_artifact
 from mnet_deploy.converters import quantizer
+from mnet_deploy.converters.float_pass import run_float
 from mnet_deploy.converters.folded_graph import fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.options import Layout, OnnxOptions
-from mnet_deploy.models.load import LoadedModel
+from mnet_deploy.converters.quantizer import Observed
+from mnet_deploy.images import load_images
+from mnet_deploy.models.load import LoadedModel, load_model
+from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.layer_diagnosis import diagnose
 from mnet_deploy.pipeline.layer_findings import SHIFTED, Cause, dead_in_float
 from mnet_deploy.pipeline.layer_tensors import LayerReader
 from mnet_deploy.pipeline.reference import FLOAT_INPUT
 from mnet_deploy.progress import Progress
+from mnet_deploy.spec.families import INPUT_NAME
 
 DEPTHWISE, BEFORE = "conv_dw_4", "conv_pw_3"
 
@@ -88,6 +93,7 @@ def test_the_figures_are_those_by_hand(quantized, loaded, folded, write_file, im
     natural = ((expected <= half) | (expected >= 6 - half)).mean()
     assert figures.saturated == pytest.approx(((stored == -128) | (stored == 127)).mean() - natural, abs=1e-6)
     assert figures.usual_range == pytest.approx((0, np.percentile(expected, 99.9)), rel=1e-4)
+    assert figures.cut_off == 0
     assert list(found) == ["input", *(layer.spec.name for layer in folded.layers)]
 
 
@@ -162,8 +168,8 @@ def test_a_channel_that_is_zero_in_float_too_is_a_note(loaded, lively, int8_grap
     [
         ("conv_preds", 12, Cause.STRETCHED_RANGE),
         ("conv_pw_5", 12, Cause.STRETCHED_RANGE),
-        ("conv_preds", 0.5, Cause.NARROW_RANGE),
         ("conv_pw_5", 0.5, Cause.NARROW_RANGE),
+        ("conv_preds", 0.8, Cause.NARROW_RANGE),
     ],
 )
 def test_a_range_that_does_not_fit_is_named(folded, loaded, int8_graph, diagnosis, monkeypatch, layer, factor, cause):
@@ -173,7 +179,7 @@ def test_a_range_that_does_not_fit_is_named(folded, loaded, int8_graph, diagnosi
     monkeypatch.setattr(quantizer, "fixed_range", lambda one: ends if one.spec.name == layer else clean(one))
     found = diagnosis(int8_graph(folded), loaded)
     assert named(found) == [(cause, layer, ())]
-    assert f"{ends[1]:.3g}" in found.findings[0].what
+    assert {one.layer: one for one in found.layers}[layer].stored_range == pytest.approx(ends, rel=0.02)
 
 
 @pytest.mark.parametrize("layer", ["conv_pw_6", "conv_dw_9"])
@@ -190,3 +196,22 @@ def test_json_has_no_arrays(quantized, loaded, diagnosis):
     figures = json.loads(json.dumps(diagnosis(quantized, loaded).to_json(), allow_nan=False))
     assert figures["format"] == "mnet.layers/1"
     assert {"layer", "sqnr_db", "cosine", "mean_shift", "saturated", "scale"} <= set(figures["layers"][3])
+
+
+# Trained weights, on photos.
+
+
+@pytest.mark.parametrize(("correct_bias", "expected"), [(True, []), (False, [Cause.MEAN_SHIFT])])
+def test_trained_weights_have_a_mean_shift_where_biases_are_not_corrected(
+    imagenet_data, write_file, tmp_path, correct_bias, expected
+):
+    trained = load_model(str(imagenet_data / "mobilenet_v1_0.25_224.weights.h5"), {})
+    paths = sorted((imagenet_data / "calibration").glob("*/*"))[::2]
+    photos = Normalization().apply(np.stack(load_images(paths, resolution_px=224)))
+    graph = fold(trained.spec, trained.weights)
+    seen = run_float(graph, photos)
+    observed = Observed(ranges={**seen.ranges, INPUT_NAME: (-1.0, 1.0)}, sum_means=seen.means)
+    made = quantizer.quantize(graph, observed, photos, correct_bias=correct_bias, optimize_rounding=False).graph
+    path = write_file(tmp_path / "int8.tflite", made)
+    found = diagnose(path, read_artifact(path), trained, photos[:16], Progress())
+    assert [finding.cause for finding in found.findings] == expected
