@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from mnet_deploy.artifact import Artifact, TensorInfo, file_sha256
-from mnet_deploy.converters.folded_graph import fold
-from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.options import Layout, OnnxOptions
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.load import LoadedModel, load_model
@@ -40,6 +38,9 @@ def find_float_model(artifact: Artifact, weights: str | None) -> tuple[LoadedMod
 
 def write_float_model(loaded: LoadedModel, folder: Path) -> Path:
     """Write the float model as an .onnx that takes `FLOAT_INPUT`; return where."""
+    from mnet_deploy.converters.folded_graph import fold  # these import ONNX: only where the float model is at hand
+    from mnet_deploy.converters.onnx_float import write_float
+
     path = folder / "float.onnx"
     path.write_bytes(write_float(fold(loaded.spec, loaded.weights), OnnxOptions(layout=Layout.NHWC)))
     return path

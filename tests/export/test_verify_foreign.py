@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -54,6 +56,23 @@ def test_a_file_that_lost_its_sidecar_is_as_right_as_with_it(figures, colour_exp
     assert [found[key] for key in ("float_top1", "top1_agreement", "difference")] == [None] * 3
     usual = "pixels scaled to -1..1" if file == "fp32" else "pixels as they are"
     assert any(f"no sidecar says how photos are prepared: {usual} were taken" in note for note in found["notes"])
+
+
+WITHOUT_EXTRAS = """
+import sys
+for name in ("tensorflow", "keras", "onnx", "onnxruntime", "h5py", "scipy"):
+    sys.modules[name] = None  # importing it fails
+from mnet_deploy.cli import main
+sys.exit(main())
+"""
+
+
+def test_a_tflite_needs_no_more_than_its_engine(colour_export, colour_photos, tmp_path):
+    path = shutil.copy(colour_export / f"{STEM}_int8.tflite", tmp_path)
+    command = [sys.executable, "-P", "-c", WITHOUT_EXTRAS, "verify", path, "--data", colour_photos, "--json"]
+    answer = subprocess.run(command, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stderr
+    assert json.loads(answer.stdout)["file_top1"] == 1.0
 
 
 # TensorFlow's converter, with another head.
