@@ -196,9 +196,8 @@ def test_a_newcomer_gets_a_file_a_table_and_one_loud_line(random_export):
     size = (out / f"{STEM}_int8.tflite").stat().st_size
     # 33 ops: 28 convolutions, MEAN, RESHAPE and SOFTMAX, and a QUANTIZE at each end between uint8 and int8
     assert row.split() == [str(out / f"{STEM}_int8.tflite"), str(size), "uint8", "33", "-", "-", "-"]
-    loud, *gains = done.stderr.splitlines()
+    (loud,) = done.stderr.splitlines()
     assert loud == "mnet: UNFIT FOR ACCURACY, good for size and latency: random weights: its answers mean nothing"
-    assert [line.split(": ")[1] for line in gains] == ["bias correction", "weight rounding"]
 
 
 def test_random_weights_are_checked_for_structure_only_and_the_sidecar_says_so(random_export):
