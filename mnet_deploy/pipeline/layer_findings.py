@@ -30,7 +30,7 @@ NARROW = 0.9  # the same, where values are cut off. Clean: 0.97 and more
 # Scores of an image that the range of a classifier cuts off: the largest ones, which decide. Clean: up to 0.16, on
 # photos that were not calibrated with; calibrated on noise, 0.56.
 CUT_SCORES = 0.3
-# Mean of the channels' shifts over the standard deviation of the layer. Clean: up to 0.038; without correction, 0.12.
+# Mean of the channels' shifts over the standard deviation of the layer. Clean: up to 0.035; without correction, 0.12.
 SHIFTED = 0.07
 _RANGE_SLACK = 1.05  # a natural range that was rounded
 
@@ -249,6 +249,6 @@ def _mean_shift(layer: FoldedLayer, here: LayerFigures) -> Iterator[Finding]:
             channels=(),
             what=f"the means of the channels of {here.layer} are off by {here.mean_shift:.2f} standard deviations, "
             f"and those of all layers before it by less than {SHIFTED}",
-            remedy="Export with calibration photos, by which biases are corrected for what rounding the weights "
-            f"shifts; if that was done, compare the bias of {here.layer} in the file with that of the checkpoint",
+            remedy="Export with mnet export and calibration photos, which corrects biases for what rounding the "
+            f"weights shifts; if that was done, compare the bias of {here.layer} in the file with that of the checkpoint",
         )
