@@ -9,7 +9,7 @@ answers of both are kept.
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mnet_deploy.artifact import Artifact, file_sha256, read_sidecar, sidecar_path
 from mnet_deploy.errors import ResultFormatError, SpecError
-from mnet_deploy.pipeline.golden_images import golden_pixels, golden_pngs
+from mnet_deploy.pipeline.golden_images import GoldenImages, Pixels, decode, generate
 from mnet_deploy.runners import local
 from mnet_deploy.runners.local import Inference
 
@@ -29,8 +29,6 @@ Infer = Callable[[Path, NDArray[Any]], Inference]
 # History: 1 = first.
 REPLAY_FORMAT = "mnet.golden-replay/1"
 GOLDENS_SUFFIX = ".goldens.npz"
-GOLDEN_IMAGES = 4
-GOLDEN_SEED = 2  # exports calibrate with 0, verify without photos takes 1
 
 # How much further apart than the two sets that were run a third one may be. Of 40 networks with random weights and of
 # ImageNet's, LiteRT's reference kernels were at most 2.0 times as far from XNNPACK as its optimised ones are in the
@@ -159,16 +157,13 @@ def goldens_path(path: Path) -> Path:
     return path.with_name(path.name + GOLDENS_SUFFIX)
 
 
-def make_goldens(
-    path: Path, artifact: Artifact, *, count: int = GOLDEN_IMAGES, seed: int = GOLDEN_SEED
-) -> Goldens | None:
+def make_goldens(path: Path, artifact: Artifact, images: GoldenImages | None = None) -> Goldens | None:
     """Run a checked file on generated images, with the engine's usual kernels and with others.
 
     Args:
         path: where the file lies now.
         artifact: its sidecar.
-        count: of images.
-        seed: of their generator.
+        images: for files of one model; made anew if None.
 
     Returns:
         None where the answers are no numbers.
@@ -176,19 +171,19 @@ def make_goldens(
     Raises:
         DeviceError: the engine is missing or crashed.
     """
-    pngs = golden_pngs(artifact, count=count, seed=seed)
-    stored = _input(artifact, pngs)
+    images = images or generate(artifact.spec)
+    stored = _input(artifact, images.pixels)
     usual = local.infer(path, stored)
     others = local.infer(path, stored, threads=2, xnnpack=False, optimizer=False)
     spread = Distance.between(usual.outputs, others.outputs)
     if not isfinite(spread.largest):
         return None
-    content = _npz(pngs, stored, usual.outputs, others.outputs)
+    content = _npz(images.pngs, stored, usual.outputs, others.outputs)
     record = {
         "file": goldens_path(Path(artifact.file)).name,
         "sha256": hashlib.sha256(content).hexdigest(),
-        "images": count,
-        "seed": seed,
+        "images": len(images.pngs),
+        "seed": images.seed,
         "input_sha256": _digest(stored),
         "engine": _engine(usual),
         "unit": _unit(artifact),
@@ -220,7 +215,7 @@ def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
     artifact = read_sidecar(sidecar)
     pngs, golden = _read(path, artifact)
     record = artifact.goldens or {}
-    stored = _input(artifact, pngs)
+    stored = _input(artifact, decode(artifact.spec, pngs))
     answered = infer(path, stored)
     return GoldenReplay(
         artifact=artifact,
@@ -253,11 +248,11 @@ def _read(path: Path, artifact: Artifact) -> tuple[list[bytes], list[NDArray[Any
         return pngs, [stored[name] for name in _OUTPUTS]
 
 
-def _input(artifact: Artifact, pngs: list[bytes]) -> NDArray[Any]:
-    return np.ascontiguousarray(artifact.input.store(artifact.normalization.apply(golden_pixels(artifact, pngs))))
+def _input(artifact: Artifact, pixels: Pixels) -> NDArray[Any]:
+    return np.ascontiguousarray(artifact.input.store(artifact.normalization.apply(pixels)))
 
 
-def _npz(pngs: list[bytes], stored: NDArray[Any], *outputs: NDArray[Any]) -> bytes:
+def _npz(pngs: Sequence[bytes], stored: NDArray[Any], *outputs: NDArray[Any]) -> bytes:
     """Return the same bytes for the same content: with NumPy's format, without the time of day."""
     arrays: dict[str, NDArray[Any]] = {
         **{f"image_{number}": np.frombuffer(png, np.uint8) for number, png in enumerate(pngs)},

@@ -13,7 +13,7 @@ from mnet_deploy.artifact import read_artifact, sidecar_path
 from mnet_deploy.cli.replay import add_replay_arguments, run_replay
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.normalization import Normalization
-from mnet_deploy.pipeline.golden_images import golden_pixels, golden_pngs
+from mnet_deploy.pipeline.golden_images import generate
 from mnet_deploy.pipeline.goldens import (
     QUANTISED_MARGIN,
     Distance,
@@ -201,21 +201,19 @@ def edit(path, goldens):
     sidecar_path(path).write_text(replace(read_artifact(path), goldens=goldens).to_json(), encoding="utf-8")
 
 
-def test_images_go_through_decoding_and_cropping(int8):
+def test_images_go_through_decoding_and_cropping(spec):
     """The PNG has the size to which photos are scaled, 64 / 0.875; the crop takes its middle."""
-    artifact = read_artifact(int8)
-    pngs = golden_pngs(artifact, count=2, seed=3)
-    whole = np.asarray(Image.open(io.BytesIO(pngs[1])))
+    images = generate(spec, count=2, seed=3)
+    whole = np.asarray(Image.open(io.BytesIO(images.pngs[1])))
     assert whole.shape == (73, 73, 3)
-    assert (golden_pixels(artifact, pngs)[1] == whole[4:68, 4:68]).all()
+    assert (images.pixels[1] == whole[4:68, 4:68]).all()
 
 
 @pytest.mark.parametrize("channels", [1, 2, 5])
-def test_any_number_of_channels_fits_into_a_png(int8, spec, channels):
-    artifact = replace(read_artifact(int8), spec=replace(spec, channels_in=channels))
-    pixels = golden_pixels(artifact, golden_pngs(artifact, count=2, seed=3))
-    assert pixels.shape == (2, 64, 64, channels)
-    assert pixels.std() > 10
+def test_any_number_of_channels_fits_into_a_png(spec, channels):
+    images = generate(replace(spec, channels_in=channels), count=2)
+    assert images.pixels.shape == (2, 64, 64, channels)
+    assert images.pixels.std() > 10
 
 
 # The command.
