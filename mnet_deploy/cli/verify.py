@@ -5,6 +5,9 @@ photos are prepared; of others the graph says size, layout and type of the input
 and --resolution say the rest. Usual mistakes of that preparation are then tried on the same photos, and named where
 the photos leave no doubt (--no-diagnosis leaves that out).
 
+With --layers, compare each layer with the float model instead and say in sentences what is wrong; --page writes that as
+HTML. With --goldens, replay the images and answers that the export kept beside the file.
+
 With --twin, compare it with another file of the same model, such as a .tflite with an .onnx: scales, zero points and
 SQNR of each layer, and how often both answer the same. Exit status 1: they agree less with each other than with the
 float model, or one is more accurate by more than chance explains.
@@ -24,6 +27,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnet_deploy.cli.values import whole_number
+from mnet_deploy.cli.verify_goldens import add_replay_arguments, run_replay
+from mnet_deploy.cli.verify_layers import add_layer_arguments, run_layers
 from mnet_deploy.errors import SpecError
 
 if TYPE_CHECKING:
@@ -60,10 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-diagnosis", action="store_true", help="leave out what takes several times as long: trying alternatives"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_layer_arguments(parser)
+    add_replay_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Verify or compare, and print the figures."""
+    if args.goldens:
+        return run_replay(args)
+    if args.layers or args.page is not None:
+        return run_layers(args)
     if args.twin is not None:
         return _run_twins(args)
     if args.data is None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mnet_deploy.artifact import read_artifact, sidecar_path
-from mnet_deploy.cli.replay import add_replay_arguments, run_replay
+from mnet_deploy.cli.verify_goldens import add_replay_arguments, run_replay
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import generate

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("jinja2", reason="the page needs jinja2: pip install 'mnet-deploy[report]'")
 
 from mnet_deploy.artifact import read_artifact
-from mnet_deploy.cli.layers import add_layer_arguments, run_layers
+from mnet_deploy.cli.verify_layers import add_layer_arguments, run_layers
 from mnet_deploy.converters import quantizer
 from mnet_deploy.errors import SpecError
 from mnet_deploy.intervals import wilson_interval
