@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from mnet_deploy.text_table import render_table
 
 if TYPE_CHECKING:
-    from mnet_deploy.pipeline.goldens import Distance, GoldenReplay
+    from mnet_deploy.pipeline.golden_tolerance import Distance
+    from mnet_deploy.pipeline.goldens import GoldenReplay
 
 EXIT_FAILED = 1
 

@@ -8,12 +8,13 @@ answers of both are kept.
 
 import hashlib
 import io
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from math import inf, isfinite
+from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from mnet_deploy.artifact import Artifact, file_sha256, read_sidecar, sidecar_path
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.pipeline.golden_images import GoldenImages, Pixels, decode, generate
+from mnet_deploy.pipeline.golden_tolerance import Distance, margin_of, tolerance_of, unit_of
 from mnet_deploy.runners import local
 from mnet_deploy.runners.local import Inference
 
@@ -30,50 +32,9 @@ Infer = Callable[[Path, NDArray[Any]], Inference]
 REPLAY_FORMAT = "mnet.golden-replay/1"
 GOLDENS_SUFFIX = ".goldens.npz"
 
-# How much further apart than the two sets that were run a third one may be. Of 40 networks with random weights and of
-# ImageNet's, LiteRT's reference kernels were at most 2.0 times as far from XNNPACK as its optimised ones are in the
-# largest difference and 1.5 times in the mean (int8), 2.0 times in float. A float answer that is wrong is off by far
-# more than rounding, so there a wider margin costs nothing.
-QUANTISED_MARGIN, FLOAT_MARGIN = 2.0, 4.0
-# A step of the arithmetic, relative to the largest answer: what a float output may always be off by. Sums in another
-# order lose a few of float32's 23 bits; float16 weights may be computed with in float16; what is quantised inside moves
-# in steps of 8 bits.
-_FLOAT_STEPS = {"fp32": 2.0**-20, "fp16": 2.0**-11}
-_QUANTISED_STEP = 2.0**-8
 _OUTPUTS = ("outputs", "outputs_of_other_kernels")
 _IN_INTEGERS = ("int8", "int16x8")
 _RECORD = {"sha256", "input_sha256", "images", "engine", "tolerance", "unit"}  # what a replay needs of it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Distance:
-    """How far two sets of answers are apart, in steps of a quantised output, in its own unit for a float one.
-
-    Attributes:
-        largest: of a single value.
-        mean: over all values.
-    """
-
-    largest: float
-    mean: float
-
-    @classmethod
-    def between(cls, expected: NDArray[Any], actual: NDArray[Any]) -> Self:
-        """Compare answers; infinite where one of them is no number, or the shapes differ."""
-        if expected.shape != actual.shape:
-            return cls(largest=inf, mean=inf)
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
-        apart[~np.isfinite(apart)] = inf
-        return cls(largest=float(apart.max()), mean=float(apart.mean()))
-
-    def within(self, tolerance: Self) -> bool:
-        """Whether neither figure is above that of a tolerance."""
-        return self.largest <= tolerance.largest and self.mean <= tolerance.mean
-
-    def to_json(self) -> dict[str, float | None]:
-        """Return the figures; null for what is infinite, which JSON does not have."""
-        return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,13 +118,16 @@ def goldens_path(path: Path) -> Path:
     return path.with_name(path.name + GOLDENS_SUFFIX)
 
 
-def make_goldens(path: Path, artifact: Artifact, images: GoldenImages | None = None) -> Goldens | None:
+def make_goldens(
+    path: Path, artifact: Artifact, images: GoldenImages | None = None, *, source: bytes | None = None
+) -> Goldens | None:
     """Run a checked file on generated images, with the engine's usual kernels and with others.
 
     Args:
         path: where the file lies now.
         artifact: its sidecar.
         images: for files of one model; made anew if None.
+        source: of an .ort the .onnx that it was made from: an .ort itself has been optimised for good.
 
     Returns:
         None where the answers are no numbers.
@@ -174,7 +138,7 @@ def make_goldens(path: Path, artifact: Artifact, images: GoldenImages | None = N
     images = images or generate(artifact.spec)
     stored = _input(artifact, images.pixels)
     usual = local.infer(path, stored)
-    others = local.infer(path, stored, threads=2, xnnpack=False, optimizer=False)
+    others = _other_kernels(path, stored, source)
     spread = Distance.between(usual.outputs, others.outputs)
     if not isfinite(spread.largest):
         return None
@@ -186,13 +150,21 @@ def make_goldens(path: Path, artifact: Artifact, images: GoldenImages | None = N
         "seed": images.seed,
         "input_sha256": _digest(stored),
         "engine": _engine(usual),
-        "unit": _unit(artifact),
+        "unit": unit_of(artifact),
         "spread": spread.to_json(),
         "spread_between": _two_ways(usual),
-        "margin": _margin(artifact),
-        "tolerance": _tolerance(artifact, usual.outputs, spread).to_json(),
+        "margin": margin_of(artifact),
+        "tolerance": tolerance_of(artifact, usual.outputs, spread).to_json(),
     }
     return Goldens(content=content, record=record)
+
+
+def _other_kernels(path: Path, stored: NDArray[Any], source: bytes | None) -> Inference:
+    with tempfile.TemporaryDirectory(prefix="mnet-") as folder:
+        if source is not None:
+            path = Path(folder, "source.onnx")
+            path.write_bytes(source)
+        return local.infer(path, stored, threads=2, xnnpack=False, optimizer=False)
 
 
 def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
@@ -280,23 +252,3 @@ def _engine(answered: Inference) -> str:
 def _two_ways(usual: Inference) -> list[str]:
     other = "graph optimisation" if usual.engine == "onnxruntime" else "XNNPACK"
     return ["as usual, 1 thread", f"without {other}, 2 threads"]
-
-
-def _unit(artifact: Artifact) -> str:
-    return "1" if artifact.output.scale is None else f"steps of the {artifact.output.dtype} output"
-
-
-def _margin(artifact: Artifact) -> float:
-    return FLOAT_MARGIN if artifact.output.scale is None else QUANTISED_MARGIN
-
-
-def _tolerance(artifact: Artifact, outputs: NDArray[Any], spread: Distance) -> Distance:
-    """Return the spread with its margin; one output of an image may always be off by a step."""
-    step = 1.0
-    if artifact.output.scale is None:
-        step = _FLOAT_STEPS.get(artifact.precision, _QUANTISED_STEP) * float(np.abs(outputs).max())
-    margin = _margin(artifact)
-    return Distance(
-        largest=max(step, margin * spread.largest),
-        mean=max(step / outputs[0].size, margin * spread.mean),
-    )

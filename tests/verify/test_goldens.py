@@ -11,17 +11,12 @@ from PIL import Image
 
 from mnet_deploy.artifact import read_artifact, sidecar_path
 from mnet_deploy.cli.verify_goldens import add_replay_arguments, run_replay
+from mnet_deploy.converters.ort_file import to_ort
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import generate
-from mnet_deploy.pipeline.goldens import (
-    QUANTISED_MARGIN,
-    Distance,
-    GoldenReplay,
-    goldens_path,
-    make_goldens,
-    replay_goldens,
-)
+from mnet_deploy.pipeline.golden_tolerance import QUANTISED_MARGIN, Distance
+from mnet_deploy.pipeline.goldens import GoldenReplay, goldens_path, make_goldens, replay_goldens
 from mnet_deploy.runners import agent, local
 
 OTHER_KERNELS = {"xnnpack": False, "optimizer": False, "threads": 2}
@@ -89,6 +84,20 @@ def test_goldens_are_the_same_bytes_again(file):
     again = make_goldens(file, artifact)
     assert again.content == goldens_path(file).read_bytes()
     assert again.record == read_artifact(file).goldens
+
+
+def test_of_an_ort_file_the_other_kernels_are_those_of_its_onnx(quantized, write_file, tmp_path):
+    """It cannot be run without the optimisation that it was made with: alone it would differ from itself by nothing."""
+    onnx = write_file(tmp_path / "int8.onnx", quantized)
+    content = onnx.read_bytes()
+    ort = tmp_path / "int8.ort"
+    ort.write_bytes(to_ort(content).content)
+    artifact = replace(read_artifact(onnx), file="int8.ort", file_format="ort")
+    goldens = make_goldens(ort, artifact, source=content)
+    with np.load(io.BytesIO(goldens.content)) as kept:
+        stored = artifact.input.store(artifact.normalization.apply(generate(artifact.spec).pixels))
+        assert (kept["outputs"] == local.infer(ort, stored).outputs).all()
+        assert (kept["outputs_of_other_kernels"] == local.infer(onnx, stored, optimizer=False).outputs).all()
 
 
 # Damage.

@@ -1,0 +1,74 @@
+"""How far two sets of answers of one file are apart, and how far they may be."""
+
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnet_deploy.artifact import Artifact
+
+# How much further apart than the two sets that were run a third one may be. Of 40 networks with random weights and of
+# ImageNet's, LiteRT's reference kernels were at most 2.0 times as far from XNNPACK as its optimised ones are in the
+# largest difference and 1.5 times in the mean (int8), 2.0 times in float. A float answer that is wrong is off by far
+# more than rounding, so there a wider margin costs nothing.
+QUANTISED_MARGIN, FLOAT_MARGIN = 2.0, 4.0
+# A step of the arithmetic, relative to the largest answer: what a float output may always be off by. Sums in another
+# order lose a few of float32's 23 bits; float16 weights may be computed with in float16; what is quantised inside moves
+# in steps of 8 bits.
+_FLOAT_STEPS = {"fp32": 2.0**-20, "fp16": 2.0**-11}
+_QUANTISED_STEP = 2.0**-8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distance:
+    """How far two sets of answers are apart, in steps of a quantised output, in its own unit for a float one.
+
+    Attributes:
+        largest: of a single value.
+        mean: over all values.
+    """
+
+    largest: float
+    mean: float
+
+    @classmethod
+    def between(cls, expected: NDArray[Any], actual: NDArray[Any]) -> Self:
+        """Compare answers; infinite where one of them is no number, or the shapes differ."""
+        if expected.shape != actual.shape:
+            return cls(largest=inf, mean=inf)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(expected.astype(np.float64) - actual.astype(np.float64))
+        apart[~np.isfinite(apart)] = inf
+        return cls(largest=float(apart.max()), mean=float(apart.mean()))
+
+    def within(self, tolerance: Self) -> bool:
+        """Whether neither figure is above that of a tolerance."""
+        return self.largest <= tolerance.largest and self.mean <= tolerance.mean
+
+    def to_json(self) -> dict[str, float | None]:
+        """Return the figures; null for what is infinite, which JSON does not have."""
+        return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
+
+
+def unit_of(artifact: Artifact) -> str:
+    """Return what distances between answers of a file are measured in."""
+    return "1" if artifact.output.scale is None else f"steps of the {artifact.output.dtype} output"
+
+
+def margin_of(artifact: Artifact) -> float:
+    """Return what a spread is multiplied by."""
+    return FLOAT_MARGIN if artifact.output.scale is None else QUANTISED_MARGIN
+
+
+def tolerance_of(artifact: Artifact, outputs: NDArray[Any], spread: Distance) -> Distance:
+    """Return the spread with its margin; one output of an image may always be off by a step."""
+    step = 1.0
+    if artifact.output.scale is None:
+        step = _FLOAT_STEPS.get(artifact.precision, _QUANTISED_STEP) * float(np.abs(outputs).max())
+    margin = margin_of(artifact)
+    return Distance(
+        largest=max(step, margin * spread.largest),
+        mean=max(step / outputs[0].size, margin * spread.mean),
+    )
