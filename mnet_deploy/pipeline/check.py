@@ -1,7 +1,7 @@
 """Check a converted file, its graph against the spec, its answers against the float model; describe it in a sidecar."""
 
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,28 @@ from mnet_deploy.images import preprocessing
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate
 from mnet_deploy.pipeline.export_job import ExportJob
+from mnet_deploy.pipeline.goldens import make_goldens
 from mnet_deploy.pipeline.request import CalibrationFrom
 from mnet_deploy.runners import local
 
 
-def check(job: ExportJob, candidate: Candidate, path: Path) -> tuple[Artifact, tuple[str, ...]]:
-    """Read the file back and run it in a child process; return its sidecar and what it misses."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """A file that was read back and run.
+
+    Attributes:
+        artifact: its sidecar.
+        failures: what it misses, a phrase each; empty if nothing.
+        companions: further files that belong to it, by name: its golden answers.
+    """
+
+    artifact: Artifact
+    failures: tuple[str, ...]
+    companions: dict[str, bytes] = field(repr=False)
+
+
+def check(job: ExportJob, candidate: Candidate, path: Path) -> Checked:
+    """Read the file back and run it in a child process."""
     graph = _graph(candidate, path)
     given, answered = _tensor(graph, graph.inputs[0], candidate), _tensor(graph, graph.outputs[0], candidate)
     if candidate.file_format is not FileFormat.TFLITE and candidate.io is not IoType.FLOAT:
@@ -43,7 +59,12 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> tuple[Artifact, t
         "fidelity": compared.to_json(),
         "fidelity_judged": judged,
     }
-    return _sidecar(job, candidate, graph, (given, answered), checks, unfit, inference), failures
+    artifact = _sidecar(job, candidate, graph, (given, answered), checks, unfit, inference)
+    goldens = None if failures else make_goldens(path, artifact, job.golden_images, source=candidate.described_by)
+    if goldens is None:
+        return Checked(artifact=artifact, failures=failures, companions=candidate.companions)
+    companions = {**candidate.companions, goldens.record["file"]: goldens.content}
+    return Checked(artifact=replace(artifact, goldens=goldens.record), failures=failures, companions=companions)
 
 
 def _graph(candidate: Candidate, path: Path) -> OpGraph:

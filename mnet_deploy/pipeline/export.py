@@ -14,8 +14,9 @@ from mnet_deploy.models.shipped_checkpoint import LABELS_NAME as SHIPPED_LABELS
 from mnet_deploy.models.shipped_checkpoint import SHIPPED, shipped_path
 from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.pipeline.candidates import Candidate, candidates, file_names
-from mnet_deploy.pipeline.check import check
+from mnet_deploy.pipeline.check import Checked, check
 from mnet_deploy.pipeline.export_job import ExportJob, prepare
+from mnet_deploy.pipeline.goldens import goldens_path
 from mnet_deploy.pipeline.request import ExportRequest
 from mnet_deploy.progress import Progress
 from mnet_deploy.quiet import silenced_native_output
@@ -80,7 +81,8 @@ def _load(request: ExportRequest) -> tuple[LoadedModel, Any]:
 def _planned_names(request: ExportRequest, stem: str, labels: tuple[str, ...] | None) -> dict[str, bytes | None]:
     """Return the files that may be written, with their content where it is known: models may share a label file."""
     files = file_names(request, stem, labels)
-    names: dict[str, bytes | None] = dict.fromkeys((*files, *(sidecar_path(Path(name)).name for name in files)))
+    beside = (place(Path(name)).name for name in files for place in (sidecar_path, goldens_path))
+    names: dict[str, bytes | None] = dict.fromkeys((*files, *beside))
     return names if labels is None else names | {LABELS_NAME: _label_file(labels)}
 
 
@@ -92,20 +94,20 @@ def _convert_and_check(job: ExportJob, folder: OutputFolder, progress: Progress)
     """Convert one file after the other; while one is checked in a child process, the next one is converted."""
     artifacts, rejected = [], []
     progress.stage("running the float model")
-    _ = job.float_pass  # before the checks, which share it
+    _ = job.float_pass, job.golden_images  # before the checks, which share them
     with ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks:
-        checking: list[tuple[Candidate, Future[tuple[Artifact, tuple[str, ...]]]]] = []
+        checking: list[tuple[Candidate, Future[Checked]]] = []
         for candidate in candidates(job, progress):
             path = folder.stage(candidate.name, candidate.content)
             checking.append((candidate, checks.submit(check, job, candidate, path)))
-        for candidate, found in checking:
+        for candidate, future in checking:
             progress.stage(f"checking {candidate.name}")
-            artifact, failures = found.result()
-            if failures:
-                rejected.append((folder.reject(candidate.name), failures))
+            checked = future.result()
+            if checked.failures:
+                rejected.append((folder.reject(candidate.name), checked.failures))
                 continue
             sidecar = sidecar_path(Path(candidate.name)).name
-            for name, content in {sidecar: artifact.to_json().encode(), **candidate.companions}.items():
+            for name, content in {sidecar: checked.artifact.to_json().encode(), **checked.companions}.items():
                 folder.stage(name, content)
-            artifacts.append((job.request.out / candidate.name, artifact))
+            artifacts.append((job.request.out / candidate.name, checked.artifact))
     return ExportResult(artifacts=tuple(artifacts), rejected=tuple(rejected))

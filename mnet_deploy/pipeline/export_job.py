@@ -17,6 +17,7 @@ from mnet_deploy.converters.quantized_graph import QuantizedGraph
 from mnet_deploy.converters.quantizer import quantize
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.load import LoadedModel
+from mnet_deploy.pipeline.golden_images import GoldenImages, generate
 from mnet_deploy.pipeline.request import CalibrationFrom, ExportRequest
 from mnet_deploy.progress import Progress
 from mnet_deploy.spec import ModelSpec
@@ -67,6 +68,11 @@ class ExportJob:
 
             return FloatPass(means={}, ranges={}, outputs=answers(self.keras_model, self.inputs), logits=None)
         return run_float(self.folded, self.inputs, mean_images=images_for(self.request.effort))
+
+    @cached_property
+    def golden_images(self) -> GoldenImages:
+        """The images whose answers are kept beside each file."""
+        return generate(self.loaded.spec)
 
     @property
     def quantized(self) -> QuantizedGraph:
