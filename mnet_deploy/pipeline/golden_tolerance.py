@@ -15,8 +15,8 @@ from mnet_deploy.artifact import Artifact
 # more than rounding, so there a wider margin costs nothing.
 QUANTISED_MARGIN, FLOAT_MARGIN = 2.0, 4.0
 # A step of the arithmetic, relative to the largest answer: what a float output may always be off by. Sums in another
-# order cost some of float32's 24 bits (measured between x86 kernels: 4e-6, of which this is four times as much); float16
-# weights may be computed with in float16; what is quantised inside moves in steps of 8 bits.
+# order cost some of float32's 24 bits (4e-6 between kernels of one processor, of which this is four times as much);
+# float16 weights may be computed with in float16; what is quantised inside moves in steps of 8 bits.
 _FLOAT_STEPS = {"fp32": 2.0**-16, "fp16": 2.0**-11}
 _QUANTISED_STEP = 2.0**-8
 
