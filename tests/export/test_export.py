@@ -23,6 +23,9 @@ STEM = "mobilenet_v1_0.25_32"
 RANDOM = ["--weights", "random", "--alpha", "0.25", "--resolution", "32", "--classes", "5", "--calibration-count", "2"]
 
 
+BESIDE = (".goldens.npz", ".json")  # what an export keeps beside each file
+
+
 def names(folder):
     return sorted(path.name for path in folder.rglob("*"))
 
@@ -32,7 +35,9 @@ def names(folder):
 
 def test_the_folder_holds_the_files_their_sidecars_and_the_labels(colour_export, colour_labels):
     files = [f"{STEM}_{what}.tflite" for what in ("fp32", "int8", "int8_uint8")]
-    assert names(colour_export) == sorted([*files, *(f"{name}.json" for name in files), "labels.txt"])
+    assert names(colour_export) == sorted(
+        [*files, *(f"{name}{beside}" for name in files for beside in BESIDE), "labels.txt"]
+    )
     assert (colour_export / "labels.txt").read_bytes() == colour_labels.read_bytes()
 
 
@@ -154,7 +159,7 @@ def test_every_precision_comes_from_one_run(mnet, colour_checkpoint, photos_with
     sidecars = json.loads(answer.out)  # nothing but JSON on stdout
     assert [sidecar["precision"] for sidecar in sidecars] == precisions
     files = [f"{STEM}_{precision}.tflite" for precision in precisions]
-    assert names(tmp_path / "out") == sorted([*files, *(f"{name}.json" for name in files)])
+    assert names(tmp_path / "out") == sorted([*files, *(f"{name}{beside}" for name in files for beside in BESIDE)])
     for name, sidecar in zip(files, sidecars, strict=True):
         assert json.loads((tmp_path / "out" / f"{name}.json").read_text()) == sidecar
         assert [sidecar[key]["dtype"] for key in ("input", "output")] == ["float32", "float32"]
@@ -190,7 +195,7 @@ def random_export(mnet_command, tmp_path_factory):
 def test_a_newcomer_gets_a_file_a_table_and_one_loud_line(random_export):
     out, done = random_export
     assert done.returncode == 0
-    assert names(out) == [f"{STEM}_int8.tflite", f"{STEM}_int8.tflite.json"]
+    assert names(out) == [f"{STEM}_int8.tflite{beside}" for beside in ("", *BESIDE)]
     header, _, row = done.stdout.splitlines()
     assert header.split()[:3] == ["file", "bytes", "in/out"]
     size = (out / f"{STEM}_int8.tflite").stat().st_size
@@ -278,7 +283,7 @@ def test_a_good_file_is_written_though_another_is_rejected(
     assert [sidecar["precision"] for sidecar in json.loads(answer.out)] == ["fp32"]
     assert names(tmp_path / "out") == [
         f"{STEM}_fp32.tflite",
-        f"{STEM}_fp32.tflite.json",
+        *(f"{STEM}_fp32.tflite{beside}" for beside in BESIDE),
         f"{STEM}_int8.tflite.rejected",
     ]
     (line,) = [line for line in answer.err.splitlines() if "rejected" in line]

@@ -121,7 +121,9 @@ def test_of_two_exports_of_the_same_model_one_succeeds_and_the_other_says_so(sta
     assert process.returncode == 0, err
     assert [sidecar["file"] for sidecar in json.loads(out)] == [f"{STEM}_int8.tflite"]
     files = [f"mobilenet_v1_{alpha}_64_int8.tflite" for alpha in ("0.05", "0.25")]
-    assert sorted(path.name for path in folder.iterdir()) == sorted([*files, *(f"{name}.json" for name in files)])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [*files, *(f"{name}{beside}" for name in files for beside in (".json", ".goldens.npz"))]
+    )
 
 
 @pytest.mark.parametrize(

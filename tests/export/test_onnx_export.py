@@ -27,7 +27,12 @@ def onnx_export(tmp_path_factory, mnet_status, colour_checkpoint, colour_photos,
 def test_the_folder_holds_each_file_with_its_sidecar(onnx_export):
     files = [f"{STEM}_{precision}.{suffix}" for precision in ("int8", "fp32") for suffix in ("onnx", "ort")]
     operators = [f"{STEM}_{precision}.required_operators.config" for precision in ("int8", "fp32")]
-    expected = {*files, *(f"{file}.json" for file in files), *operators, "labels.txt"}
+    expected = {
+        *files,
+        *(f"{file}{beside}" for file in files for beside in (".json", ".goldens.npz")),
+        *operators,
+        "labels.txt",
+    }
     assert {path.name for path in onnx_export.iterdir()} == expected
 
 

@@ -58,7 +58,7 @@ def test_a_newcomer_gets_the_file_its_twin_and_the_labels(mnet, tmp_path):
     stem = f"{shipped_record()['name']}_int8"
     assert {path.name for path in tmp_path.iterdir()} == {
         "labels.txt",
-        *(f"{stem}{twin}.tflite{sidecar}" for twin in ("", "_uint8") for sidecar in ("", ".json")),
+        *(f"{stem}{twin}.tflite{sidecar}" for twin in ("", "_uint8") for sidecar in ("", ".json", ".goldens.npz")),
     }
     artifact = read_artifact(tmp_path / f"{stem}.tflite")
     assert artifact.weights["origin"] == "shipped"
