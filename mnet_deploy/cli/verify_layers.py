@@ -42,7 +42,8 @@ def run_layers(args: argparse.Namespace) -> int:
     if args.page is not None:
         _write_page(args, found, progress)
     print(json.dumps(found.to_json(), indent=2) if args.json else layers_text(found))
-    for note in found.notes:
+    unfit = (f"unfit for accuracy: {reason}" for reason in found.artifact.unfit_for_accuracy)
+    for note in (*found.notes, *unfit):
         progress.note(note)
     return EXIT_FINDINGS if found.findings else 0
 
