@@ -87,8 +87,8 @@ class Artifact:
         tune: what the file is arranged for, beyond its format: `x86`; None where nothing was done for one target.
         runtime: engine, session options and call that the toolkit runs and times the file with; None for a .tflite,
             which has no options beside the number of threads.
-        quantizer: of an int8 file, `effort` and `report`: what each step of the quantiser gained (None where no image was
-            run for it); None for other files.
+        quantizer: of an int8 file, `effort` and `report`: what each step of the quantiser gained (None where no image
+            was run for it); None for other files.
         mobile: of an .ort, `usability` (ONNX Runtime's verdict for each accelerator) and `required_operators` (name of
             the file for a reduced build); None for other files.
         derived_from: sha256 of the artefact that it was derived from; None if converted from the model itself.
