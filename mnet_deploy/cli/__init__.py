@@ -25,6 +25,7 @@ EXIT_INTERRUPTED = 130
 _EXTRA_OF = {
     "ai_edge_litert": "litert",
     "h5py": "export",
+    "jinja2": "report",
     "keras": "tensorflow",
     "matplotlib": "report",
     "onnx": "onnx",
