@@ -52,6 +52,7 @@ class TfliteNodes:
 
     def __init__(self) -> None:
         self._buffers = [_AlignedBuffer()]  # the first one is empty: that of tensors without stored data
+        self._buffer_of: dict[bytes, int] = {}
         self._tensors: list[schema.TensorT] = []
         self._operators: list[schema.OperatorT] = []
         self._codes: dict[tuple[int, int], int] = {}
@@ -105,10 +106,14 @@ class TfliteNodes:
         return bytes(builder.Output())
 
     def _add_buffer(self, content: bytes) -> int:
+        """Store bytes, equal ones once; return the number of their buffer."""
+        if content in self._buffer_of:
+            return self._buffer_of[content]
         buffer = _AlignedBuffer()
         buffer.data = content
         self._buffers.append(buffer)
-        return len(self._buffers) - 1
+        self._buffer_of[content] = len(self._buffers) - 1
+        return self._buffer_of[content]
 
     def _add_tensor(
         self, name: str, shape: Sequence[int], dtype: str, buffer: int, quantization: Quantization | None

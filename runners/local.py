@@ -46,7 +46,7 @@ class Inference:
 
 def infer(
     model: Path,
-    inputs: NDArray[Any],
+    inputs: NDArray[Any] | Sequence[NDArray[Any]],
     *,
     threads: int = 1,
     tensors: Sequence[str] = (),
@@ -57,7 +57,8 @@ def infer(
 
     Args:
         model: a .tflite, .onnx or .ort file.
-        inputs: [inputs, ...] in the model's own layout and element type; each is run as a batch of 1.
+        inputs: [inputs, ...] in the model's own layout and element type, or several such arrays; each input is run as a
+            batch of 1.
         threads: of the engine.
         tensors: names of tensors inside the model whose values are wanted, too. Of an .onnx they must be outputs.
         xnnpack: whether LiteRT may use it.
@@ -70,16 +71,18 @@ def infer(
         LinkLost: the agent ended without saying that it was complete.
     """
     nonce = secrets.token_hex(8)
-    timeout_s = START_TIMEOUT_S + TIMEOUT_PER_INPUT_S * len(inputs)
+    arrays = [inputs] if isinstance(inputs, np.ndarray) else list(inputs)
+    count = sum(map(len, arrays))
+    timeout_s = START_TIMEOUT_S + TIMEOUT_PER_INPUT_S * count
     with tempfile.TemporaryDirectory(prefix="mnet-") as name:
         folder = Path(name)
-        paths = ["--model", str(model), *_written(folder, inputs, tensors)]
+        paths = ["--model", str(model), *_written(folder, arrays, tensors)]
         with as_file(files("mnet_deploy.runners") / "agent.py") as agent:
             command = [sys.executable, "-I", str(agent), "infer", *paths, "--nonce", nonce, "--threads", str(threads)]
             command += [] if xnnpack else ["--no-xnnpack"]
             command += [] if optimizer else ["--no-optimizer"]
             result = run_child(command, timeout_s=timeout_s)
-        start = _require_complete(result, model, nonce=nonce, count=len(inputs))
+        start = _require_complete(result, model, nonce=nonce, count=count)
         try:
             outputs = np.load(folder / _OUTPUTS, allow_pickle=False)
             kept = _read_tensors(folder / _KEPT, tensors)
@@ -94,9 +97,12 @@ def infer(
     )
 
 
-def _written(folder: Path, inputs: NDArray[Any], tensors: Sequence[str]) -> list[str]:
+def _written(folder: Path, arrays: Sequence[NDArray[Any]], tensors: Sequence[str]) -> list[str]:
     """Write what the agent reads; return its options."""
-    np.save(folder / _INPUTS, inputs, allow_pickle=False)
+    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
+    inputs = np.lib.format.open_memmap(folder / _INPUTS, mode="w+", dtype=arrays[0].dtype, shape=shape)
+    np.concatenate(arrays, out=inputs)
+    inputs.flush()
     options = ["--inputs", str(folder / _INPUTS), "--outputs", str(folder / _OUTPUTS)]
     if not tensors:
         return options

@@ -6,21 +6,14 @@ the one format is imported.
 """
 
 import contextlib
-import importlib
 import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from mnet_deploy.errors import MnetError, ToolMissing
-from mnet_deploy.graph_readers.graph import OpGraph, RefusedFile
-
-_READERS = {
-    "tflite": "mnet_deploy.graph_readers.tflite_graph",
-    "onnx": "mnet_deploy.graph_readers.onnx_graph",
-    "keras": "mnet_deploy.graph_readers.keras_graph",
-}
-_EXTRAS = {"tflite": "litert", "onnx": "onnx", "keras": "export"}
+from mnet_deploy.graph_readers.graph import RefusedFile
+from mnet_deploy.graph_readers.read_here import read_here
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +27,7 @@ def main(arguments: list[str]) -> int:
 
 def _answer(graph_format: str, path: Path) -> str:
     try:
-        return json.dumps({"graph": asdict(_read(graph_format, path))})
+        return json.dumps({"graph": asdict(read_here(graph_format, path))})
     except ToolMissing as error:
         return json.dumps({"missing": error.tool, "how_to_install": error.how_to_install})
     except RefusedFile as error:
@@ -51,18 +44,6 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-def _read(graph_format: str, path: Path) -> OpGraph:
-    try:
-        reader = importlib.import_module(_READERS[graph_format])
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS[graph_format]
-        raise ToolMissing(
-            f"the Python package {error.name}", f"reading .{graph_format} needs it: pip install 'mnet-deploy[{extra}]'"
-        ) from None
-    graph: OpGraph = reader.read(path)
-    return graph
 
 
 if __name__ == "__main__":

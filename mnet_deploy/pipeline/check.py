@@ -6,6 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mnet_deploy.artifact import Artifact, TensorInfo
 from mnet_deploy.converters import fidelity, structure
 from mnet_deploy.converters.onnx_qdq import for_onnx
@@ -13,12 +15,13 @@ from mnet_deploy.converters.options import FileFormat, IoType, Layout, Tune
 from mnet_deploy.converters.quantized_graph import QuantParams
 from mnet_deploy.cost import Precision
 from mnet_deploy.graph_facts import op_histogram
-from mnet_deploy.graph_readers import OpGraph, read_graph
+from mnet_deploy.graph_readers import OpGraph
+from mnet_deploy.graph_readers.read_here import read_here
 from mnet_deploy.images import preprocessing
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate
 from mnet_deploy.pipeline.export_job import ExportJob
-from mnet_deploy.pipeline.goldens import make_goldens
+from mnet_deploy.pipeline.goldens import golden_input, make_goldens
 from mnet_deploy.pipeline.request import CalibrationFrom
 from mnet_deploy.runners import local
 
@@ -45,9 +48,11 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> Checked:
     if candidate.file_format is not FileFormat.TFLITE and candidate.io is not IoType.FLOAT:
         written = for_onnx(job.quantized)
         given, answered = _quantized(given, written.input), _quantized(answered, written.layers[-1].output)
-    inference = local.infer(path, given.store(job.inputs))
+    golden = golden_input(given, job.request.normalization, job.golden_images.pixels)
+    inference = local.infer(path, [given.store(job.inputs), golden])
+    outputs, golden_outputs = np.split(inference.outputs, [len(job.inputs)])
     compared = fidelity.compare(
-        job.float_pass.outputs, answered.real(inference.outputs), classifier=job.loaded.spec.classes is not None
+        job.float_pass.outputs, answered.real(outputs), classifier=job.loaded.spec.classes is not None
     )
     wrong = _structure_failures(job, candidate, graph)
     unfit = _unfit_for_accuracy(job, candidate.precision)
@@ -60,7 +65,10 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> Checked:
         "fidelity_judged": judged,
     }
     artifact = _sidecar(job, candidate, graph, (given, answered), checks, unfit, inference)
-    goldens = None if failures else make_goldens(path, artifact, job.golden_images, source=candidate.described_by)
+    if failures:
+        return Checked(artifact=artifact, failures=failures, companions={})
+    usual = replace(inference, outputs=golden_outputs)
+    goldens = make_goldens(path, artifact, job.golden_images, usual=usual, source=candidate.described_by)
     if goldens is None:
         return Checked(artifact=artifact, failures=failures, companions=candidate.companions)
     companions = {**candidate.companions, goldens.record["file"]: goldens.content}
@@ -69,11 +77,11 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> Checked:
 
 def _graph(candidate: Candidate, path: Path) -> OpGraph:
     if candidate.described_by is None:
-        return read_graph(path)
+        return read_here(candidate.file_format, path)
     with tempfile.TemporaryDirectory(prefix="mnet-") as folder:
         source = Path(folder, "source.onnx")
         source.write_bytes(candidate.described_by)
-        return read_graph(source)
+        return read_here(FileFormat.ONNX, source)
 
 
 def _structure_failures(job: ExportJob, candidate: Candidate, graph: OpGraph) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnet_deploy.artifact import Artifact, file_sha256, read_sidecar, sidecar_path
+from mnet_deploy.artifact import Artifact, TensorInfo, file_sha256, read_sidecar, sidecar_path
 from mnet_deploy.errors import ResultFormatError, SpecError
+from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import GoldenImages, Pixels, decode, generate
 from mnet_deploy.pipeline.golden_tolerance import Distance, margin_of, tolerance_of, unit_of
 from mnet_deploy.runners import local
@@ -119,7 +120,12 @@ def goldens_path(path: Path) -> Path:
 
 
 def make_goldens(
-    path: Path, artifact: Artifact, images: GoldenImages | None = None, *, source: bytes | None = None
+    path: Path,
+    artifact: Artifact,
+    images: GoldenImages | None = None,
+    *,
+    usual: Inference | None = None,
+    source: bytes | None = None,
 ) -> Goldens | None:
     """Run a checked file on generated images, with the engine's usual kernels and with others.
 
@@ -127,6 +133,7 @@ def make_goldens(
         path: where the file lies now.
         artifact: its sidecar.
         images: for files of one model; made anew if None.
+        usual: what it answers to `golden_input` with the usual kernels, where that is known already.
         source: of an .ort the .onnx that it was made from: an .ort itself has been optimised for good.
 
     Returns:
@@ -136,8 +143,8 @@ def make_goldens(
         DeviceError: the engine is missing or crashed.
     """
     images = images or generate(artifact.spec)
-    stored = _input(artifact, images.pixels)
-    usual = local.infer(path, stored)
+    stored = golden_input(artifact.input, artifact.normalization, images.pixels)
+    usual = usual or local.infer(path, stored)
     others = _other_kernels(path, stored, source)
     spread = Distance.between(usual.outputs, others.outputs)
     if not isfinite(spread.largest):
@@ -167,6 +174,11 @@ def _other_kernels(path: Path, stored: NDArray[Any], source: bytes | None) -> In
         return local.infer(path, stored, threads=2, xnnpack=False, optimizer=False)
 
 
+def golden_input(tensor: TensorInfo, normalization: Normalization, pixels: Pixels) -> NDArray[Any]:
+    """Return what a model whose input is `tensor` is given for golden images."""
+    return tensor.store(normalization.apply(pixels))
+
+
 def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
     """Ask a copy of an exported file what its goldens answer.
 
@@ -187,7 +199,7 @@ def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
     artifact = read_sidecar(sidecar)
     pngs, golden = _read(path, artifact)
     record = artifact.goldens or {}
-    stored = _input(artifact, decode(artifact.spec, pngs))
+    stored = golden_input(artifact.input, artifact.normalization, decode(artifact.spec, pngs))
     answered = infer(path, stored)
     return GoldenReplay(
         artifact=artifact,
@@ -218,10 +230,6 @@ def _read(path: Path, artifact: Artifact) -> tuple[list[bytes], list[NDArray[Any
     with np.load(goldens, allow_pickle=False) as stored:
         pngs = [bytes(stored[f"image_{number}"]) for number in range(artifact.goldens["images"])]
         return pngs, [stored[name] for name in _OUTPUTS]
-
-
-def _input(artifact: Artifact, pixels: Pixels) -> NDArray[Any]:
-    return np.ascontiguousarray(artifact.input.store(artifact.normalization.apply(pixels)))
 
 
 def _npz(pngs: Sequence[bytes], stored: NDArray[Any], *outputs: NDArray[Any]) -> bytes:
