@@ -50,9 +50,9 @@ class TensorInfo:
             return values.astype(self.dtype, copy=False)
         limits = np.iinfo(self.dtype)
         stored = np.empty(values.shape, self.dtype)
-        for image, value in zip(stored, values, strict=True):  # one at a time: the steps between take more memory
+        for index, value in enumerate(values):  # one image at a time: the steps between take more memory
             steps = np.rint(value / np.float32(self.scale)) + self.zero_point
-            image[...] = steps.clip(limits.min, limits.max)
+            stored[index] = steps.clip(limits.min, limits.max)
         return stored
 
     def real(self, stored: NDArray[Any]) -> NDArray[np.float32]:
