@@ -45,8 +45,7 @@ def save_weights(path: Path, folder: Path) -> None:
             layer.momentum = 0.0  # the statistics of one batch, as they are
             layer.beta.assign(rng.normal(3, 0.05, layer.beta.shape))  # equal biases would be stored once, too
         elif isinstance(layer, keras.layers.DepthwiseConv2D):
-            (kernel,) = layer.get_weights()
-            kernel *= 0.1
+            kernel = rng.normal(0, 0.03, layer.kernel.shape)  # each layer its own, for the same reason
             kernel[1, 1] += 1
             layer.set_weights([kernel])
         elif layer.name.startswith("conv_pw_") and isinstance(layer, keras.layers.Conv2D):
