@@ -366,7 +366,9 @@ def test_the_int8_file_of_the_imagenet_weights_keeps_their_accuracy(mnet, imagen
     # 59.0 % and 82.0 % are published with the data; one photo may fall to the other side of a rounding.
     assert figures["float_top1"] == pytest.approx(0.590, abs=1 / 300 + 1e-9)
     assert figures["float_top5"] == pytest.approx(0.820, abs=1 / 300 + 1e-9)
-    assert figures["int8_top1"] >= 0.54
+    # TensorFlow's converter comes to 0.563 and 0.780 here. One photo is 0.0033.
+    assert figures["int8_top1"] >= 0.59 - 0.01
+    assert figures["top1_agreement"] >= 0.915
     assert read_artifact(path).unfit_for_accuracy == ()
 
 
