@@ -20,6 +20,7 @@ from mnet_deploy.spec.layer_spec import RELU6_MAX
 # Generated images excite the classifier less than photos do. Chosen on the calibration photos of two networks (1000 and
 # 43 classes), whose logits on photos are 1.5 times as large; too narrow costs much, twice too wide next to nothing.
 _LOGITS_BEYOND_GENERATED = 2.0
+BEST_IMAGES = 256  # of 1.0-224 their widest layer takes 200 MB
 FAST_IMAGES = 48  # as many as `Effort.FAST` corrects biases with; more change nothing that is beyond the noise
 _IMAGES_WITHOUT_STEPS = 32  # that show what no step at all costs: it is far from the noise
 _NOISE_ERRORS = 2.0  # a difference below this many standard errors is not called one
@@ -79,9 +80,9 @@ def quantize_plainly(graph: FoldedGraph, images: FloatArray) -> QuantizedGraph:
     return quantize(graph, observed, correct_bias=False, optimize_rounding=False).graph
 
 
-def images_for(effort: Effort) -> int | None:
-    """Return how many images the quantiser takes at most; None for all."""
-    return FAST_IMAGES if effort is Effort.FAST else None
+def images_for(effort: Effort) -> int:
+    """Return how many images the quantiser takes at most; ranges come from all of them."""
+    return FAST_IMAGES if effort is Effort.FAST else BEST_IMAGES
 
 
 def quantize_calibrated(

@@ -12,6 +12,7 @@ from mnet_deploy.converters.folded_graph import FloatArray, FoldedGraph
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_nodes import OUTPUT_NAME, with_outputs
 from mnet_deploy.converters.options import BatchSize, Layout, OnnxOptions
+from mnet_deploy.errors import SpecError
 from mnet_deploy.spec import Activation, LayerKind, LayerSpec
 from mnet_deploy.spec.families import INPUT_NAME
 
@@ -28,7 +29,7 @@ class FloatPass:
     Attributes:
         means: of each layer with weights, [channels out]: mean of its sums over images and pixels, before ReLU6.
         ranges: least and greatest value of the input (`INPUT_NAME`) and of each layer without ReLU6 but a softmax.
-        outputs: [images, ...], what the model answers.
+        outputs: what the model answers, [images, classes] or [images, height, width, channels].
         logits: [images, classes], what the softmax reads; None for a model without a classifier.
     """
 
@@ -45,6 +46,9 @@ def run_float(graph: FoldedGraph, images: FloatArray, *, mean_images: int | None
         graph: with folded weights.
         images: [images, height, width, channels], normalised.
         mean_images: how many of them, from the first, `means` are taken over, which take longer; None for all.
+
+    Raises:
+        SpecError: the weights are so large that the model's values overflow.
     """
     layers = [layer.spec for layer in graph.layers]
     weighted = [layer.name for layer in layers if layer.kind.has_weights]
@@ -56,15 +60,25 @@ def run_float(graph: FoldedGraph, images: FloatArray, *, mean_images: int | None
     collected = first | {name: np.concatenate([first[name], values]) for name, values in rest.items()}
     classifier = next((layer.name for layer in layers if layer.kind is LayerKind.CLASSIFIER), None)
     values = {name: collected[name] for name in plain}
+    outputs = collected[OUTPUT_NAME]
+    _require_finite(collected, weighted)
     return FloatPass(
         means={name: collected[name + _MEAN].astype(np.float64).mean(axis=(0, 2, 3)) for name in weighted},
         ranges={
             INPUT_NAME: (float(images.min()), float(images.max())),
             **{name: (float(value.min()), float(value.max())) for name, value in values.items()},
         },
-        outputs=collected[OUTPUT_NAME],
+        outputs=outputs.transpose(0, 2, 3, 1) if outputs.ndim == 4 else outputs,  # as NHWC
         logits=None if classifier is None else values[classifier].reshape(len(images), -1),
     )
+
+
+def _require_finite(collected: dict[str, FloatArray], weighted: list[str]) -> None:
+    for name in weighted:
+        if not np.isfinite(collected[name + _MEAN]).all():
+            raise SpecError(f"expected weights that give finite values. Received: ones that overflow float32 in {name}")
+    if not np.isfinite(collected[OUTPUT_NAME]).all():
+        raise SpecError("expected weights that give finite answers. Received: ones whose answers are no numbers")
 
 
 def _has_open_range(layer: LayerSpec) -> bool:

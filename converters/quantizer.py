@@ -156,7 +156,7 @@ class _Walk:
         if layer.spec.kind is LayerKind.CONCATENATION:
             return max((self.params[name] for name in layer.spec.inputs), key=lambda found: found.scale)
         found = QuantParams.of_range(*(fixed_range(layer) or self._observed.ranges[layer.spec.name]))
-        return replace(found, scale=max(found.scale, self._smallest_scale(layer)))
+        return replace(found, scale=float(np.float32(max(found.scale, self._smallest_scale(layer)))))
 
     def _smallest_scale(self, layer: FoldedLayer) -> float:
         """Return the finest scale of a layer's output that engines can compute."""

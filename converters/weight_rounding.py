@@ -104,8 +104,7 @@ def _gptq(weights: FloatArray, covariance: FloatArray) -> FloatArray:
     """Round the inputs with the largest variance first; the rest takes up the error of each."""
     order = np.argsort(-covariance.diagonal(), kind="stable")
     left = weights[order].astype(np.float32)
-    inverse = np.linalg.inv(covariance[np.ix_(order, order)].astype(np.float64))
-    upper = np.linalg.cholesky(inverse).T.astype(np.float32)
+    upper = _inverse_root(covariance[np.ix_(order, order)].astype(np.float64))
     rounded = np.empty_like(left)
     for start in range(0, len(left), _BLOCK):
         stop = min(start + _BLOCK, len(left))
@@ -118,6 +117,17 @@ def _gptq(weights: FloatArray, covariance: FloatArray) -> FloatArray:
     restored = np.empty_like(rounded)
     restored[order] = rounded
     return restored
+
+
+def _inverse_root(covariance: NDArray[np.float64]) -> FloatArray:
+    """Return the upper triangular U with U'U the inverse of a covariance, damped until it has one."""
+    damping = 0.0
+    while True:
+        try:
+            inverse = np.linalg.inv(covariance + damping * np.eye(len(covariance)))
+            return np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)
+        except np.linalg.LinAlgError:
+            damping = 10 * damping or 1e-3 * float(covariance.diagonal().mean())
 
 
 def _descend(weights: FloatArray, rounded: FloatArray, covariance: FloatArray) -> FloatArray:

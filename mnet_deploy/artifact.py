@@ -16,6 +16,7 @@ from mnet_deploy.spec import ModelSpec
 # History: 1 = first.
 SIDECAR_FORMAT = "mnet.artifact/1"
 SIDECAR_SUFFIX = ".json"
+_HALF_UP = np.float32(0.501)  # a thousandth of a step more than half, which float32 may lose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +40,10 @@ class TensorInfo:
     zero_point: int | None = None
 
     def store(self, values: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn real values into what the tensor holds (rounded half to even and clipped when quantised).
+        """Turn real values into what the tensor holds, rounded and clipped when quantised.
+
+        Half to even in int8 and int16. In uint8, the type of pixels, half up: 8-bit pixels normalised to -1..1 all lie
+        in the middle between two values, and become themselves so.
 
         Args:
             values: [images, height, width, channels] or [images, channels].
@@ -51,8 +55,9 @@ class TensorInfo:
         limits = np.iinfo(self.dtype)
         stored = np.empty(values.shape, self.dtype)
         for index, value in enumerate(values):  # one image at a time: the steps between take more memory
-            steps = np.rint(value / np.float32(self.scale)) + self.zero_point
-            stored[index] = steps.clip(limits.min, limits.max)
+            steps = value / np.float32(self.scale)
+            rounded = np.floor(steps + _HALF_UP) if self.dtype == "uint8" else np.rint(steps)
+            stored[index] = (rounded + self.zero_point).clip(limits.min, limits.max)
         return stored
 
     def real(self, stored: NDArray[Any]) -> NDArray[np.float32]:
@@ -87,7 +92,7 @@ class Artifact:
         checks: figures of the comparison with the model it was made from, and what was required.
         unfit_for_accuracy: why its answers are not to be trusted, a sentence each; empty if nothing speaks against it.
         tool_versions: of everything that had a part in it.
-        tune: what the file is arranged for, beyond its format: `x86`; None where nothing was done for one target.
+        tune: what an .onnx is arranged for: `portable` or `x86`; None for a .tflite.
         runtime: engine, session options and call that the toolkit runs and times the file with; None for a .tflite,
             which has no options beside the number of threads.
         quantizer: of an int8 file, `effort` and `report`: what each step of the quantiser gained (None where no image

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout
+from mnet_deploy.interrupts import raise_if_interrupted
 
 OUTPUT_LIMIT_BYTES = 64 << 20
 STDERR_KEPT_BYTES = 64 << 10
@@ -151,6 +152,7 @@ def _collect(process: subprocess.Popen[bytes], deadline: float, output_limit_byt
             if stream is not None:
                 selector.register(stream, selectors.EVENT_READ, name)
         while selector.get_map():
+            raise_if_interrupted()  # the signal reaches the main thread only; this may be another one
             remaining_s = deadline - time.monotonic()
             if remaining_s <= 0:
                 raise TimeoutError

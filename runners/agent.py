@@ -46,12 +46,18 @@ class LiteRtEngine:
             options["experimental_op_resolver_type"] = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self._interpreter = interpreter.Interpreter(model_path=path, num_threads=threads, **options)
         self._interpreter.allocate_tensors()
-        self._input = self._interpreter.get_input_details()[0]["index"]
+        given = self._interpreter.get_input_details()[0]
+        self._input, self._shape = given["index"], given["shape"]
+        self._any_shape = -1 in given["shape_signature"]
         output = self._interpreter.get_output_details()[0]["index"]
         self._read = [output, *(self._index_of(name) for name in tensors)]
 
     def run(self, values: Any) -> List[Any]:
         """Return the model's answer and the wanted tensors."""
+        if self._any_shape and list(self._shape) != list(values.shape):
+            self._shape = values.shape
+            self._interpreter.resize_tensor_input(self._input, values.shape)
+            self._interpreter.allocate_tensors()
         self._interpreter.set_tensor(self._input, values)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._read]
@@ -79,6 +85,7 @@ class OnnxRuntimeEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.x64quantprecision", "1")  # else int8 saturates on x86 without VNNI
         options.log_severity_level = 3  # errors only: they come as exceptions, too
         if not optimizer:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

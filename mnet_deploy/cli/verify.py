@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Verify or compare, and print the figures."""
+    _refuse_what_is_not_used(args)
     if args.goldens:
         return run_replay(args)
     if args.layers or args.page is not None:
@@ -99,6 +100,28 @@ def run(args: argparse.Namespace) -> int:
         print(verification_text(result))
     _say_what_to_know(progress, result.notes, *([result.artifact] if result.artifact else []))
     return 0
+
+
+def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
+    chosen = [
+        name
+        for name, given in (
+            ("--twin", args.twin is not None),
+            ("--layers or --page", args.layers or args.page is not None),
+            ("--goldens", args.goldens),
+        )
+        if given
+    ]
+    if len(chosen) > 1:
+        raise SpecError(f"mnet verify does one thing at a time. Received: {' and '.join(chosen)}")
+    if chosen and any((args.normalization, args.resolution, args.bgr, args.squash)):
+        raise SpecError(f"{chosen[0]} takes the preparation of photos from the sidecar. Leave out what says otherwise")
+    if args.goldens and args.data is not None:
+        raise SpecError("--goldens has images of its own. Received: --data as well")
+    if args.no_xnnpack and not args.goldens:
+        raise SpecError("--no-xnnpack is for --goldens. Received: it alone")
+    if args.force and args.page is None:
+        raise SpecError("--force is for --page. Received: it alone")
 
 
 def _told(args: argparse.Namespace) -> "Told":

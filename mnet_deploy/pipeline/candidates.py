@@ -13,6 +13,8 @@ from mnet_deploy.converters.onnx_int8 import write_int8
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import FileFormat, IoType, Layout, OnnxOptions, Tune
 from mnet_deploy.converters.ort_file import to_ort
+from mnet_deploy.converters.pixel_input import for_pixels
+from mnet_deploy.converters.quantized_graph import QuantizedGraph
 from mnet_deploy.cost import Precision
 from mnet_deploy.images import preprocessing
 from mnet_deploy.pipeline.export_job import ExportJob
@@ -22,7 +24,12 @@ from mnet_deploy.quiet import silenced_native_output
 
 TWIN_SUFFIX = "_uint8"  # app frameworks take uint8 pixels; an int8 .tflite with labels gets such a twin
 OPERATORS_SUFFIX = ".required_operators.config"  # as ONNX Runtime's own converter names it
-ONNX_RUNTIME = {"engine": "onnxruntime", "session_options": {"intra_op_num_threads": 1}, "call": "run"}
+ONNX_RUNTIME = {
+    "engine": "onnxruntime",
+    "session_options": {"intra_op_num_threads": 1},
+    "session_config": {"session.x64quantprecision": "1"},  # else int8 sums saturate on x86 without VNNI
+    "call": "run",
+}
 TENSORFLOW_PRECISIONS = (Precision.DYNAMIC, Precision.INT16X8)
 
 
@@ -128,7 +135,7 @@ def _io(request: ExportRequest, precision: Precision, default: IoType) -> IoType
 
 def _tflite_content(job: ExportJob, precision: Precision, io: IoType) -> bytes:
     if precision is Precision.INT8:
-        return tflite_writer.write_int8(job.quantized, io)
+        return tflite_writer.write_int8(int8_graph(job, io), io)
     return tflite_writer.write_float(job.folded, half_weights=precision is Precision.FP16)
 
 
@@ -160,7 +167,13 @@ def _onnx_content(job: ExportJob, precision: Precision) -> bytes:
     if precision is not Precision.INT8:
         return write_float(job.folded, options, half_weights=precision is Precision.FP16)
     write = write_int8_x86 if request.tune is Tune.X86 else write_int8
-    return write(job.quantized, options, request.io or IoType.FLOAT)
+    io = _io(request, precision, IoType.FLOAT)
+    return write(int8_graph(job, io), options, io)
+
+
+def int8_graph(job: ExportJob, io: IoType) -> QuantizedGraph:
+    """Return the model that a file with such an input is written from."""
+    return for_pixels(job.quantized, job.request.normalization) if io is IoType.UINT8 else job.quantized
 
 
 def _metadata(job: ExportJob) -> dict[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from mnet_deploy.artifact import Artifact, TensorInfo
 from mnet_deploy.converters import fidelity, structure
 from mnet_deploy.converters.onnx_qdq import for_onnx
-from mnet_deploy.converters.options import FileFormat, IoType, Layout, Tune
+from mnet_deploy.converters.options import FileFormat, IoType, Layout
 from mnet_deploy.converters.quantized_graph import QuantParams
 from mnet_deploy.cost import Precision
 from mnet_deploy.graph_facts import op_histogram
@@ -19,11 +19,13 @@ from mnet_deploy.graph_readers import OpGraph
 from mnet_deploy.graph_readers.read_here import read_here
 from mnet_deploy.images import preprocessing
 from mnet_deploy.models.load import LoadedModel
-from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate
+from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate, int8_graph
 from mnet_deploy.pipeline.export_job import ExportJob
 from mnet_deploy.pipeline.goldens import golden_input, make_goldens
 from mnet_deploy.pipeline.request import CalibrationFrom
 from mnet_deploy.runners import local
+
+_FEWEST_IMAGES = 10  # on fewer, a file agrees with the float model on just those
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,7 @@ def check(job: ExportJob, candidate: Candidate, path: Path) -> Checked:
     graph = _graph(candidate, path)
     given, answered = _tensor(graph, graph.inputs[0], candidate), _tensor(graph, graph.outputs[0], candidate)
     if candidate.file_format is not FileFormat.TFLITE and candidate.io is not IoType.FLOAT:
-        written = for_onnx(job.quantized)
+        written = for_onnx(int8_graph(job, candidate.io))
         given, answered = _quantized(given, written.input), _quantized(answered, written.layers[-1].output)
     golden = golden_input(given, job.request.normalization, job.golden_images.pixels)
     inference = local.infer(path, [given.store(job.inputs), golden])
@@ -104,7 +106,17 @@ def _unfit_for_accuracy(job: ExportJob, precision: Precision) -> tuple[str, ...]
             f"calibrated on {job.calibration.source} images, not on photos: its accuracy is unknown until mnet verify "
             "measures it"
         )
+    elif _lacks_variety(job, precision):
+        reasons.append(
+            f"calibrated on {job.distinct_images} different images, fewer than {_FEWEST_IMAGES}: its accuracy is "
+            "unknown until mnet verify measures it"
+        )
     return tuple(reasons)
+
+
+def _lacks_variety(job: ExportJob, precision: Precision) -> bool:
+    is_calibrated = precision in (Precision.INT8, Precision.INT16X8) and not job.by_statistics
+    return is_calibrated and job.distinct_images < _FEWEST_IMAGES
 
 
 def _lacks_photos(job: ExportJob, precision: Precision) -> bool:
@@ -169,7 +181,7 @@ def _sidecar(
             **candidate.tool_versions,
             inference.engine: str(inference.engine_version),
         },
-        tune=None if candidate.tune is Tune.PORTABLE else str(candidate.tune),
+        tune=None if candidate.file_format is FileFormat.TFLITE else str(candidate.tune),
         runtime=None if candidate.file_format is FileFormat.TFLITE else ONNX_RUNTIME,
         quantizer=_quantizer_record(job, candidate),
         mobile=candidate.mobile,

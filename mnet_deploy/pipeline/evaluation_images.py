@@ -188,6 +188,7 @@ def decoded_chunks(
     """
     image_bytes = spec.resolution_px**2 * spec.channels_in
     at_once = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // image_bytes))
+    usable = 0
     for start in range(0, len(paths), at_once):
         progress.stage(f"image {start + 1} of {len(paths)}")
         chunk = paths[start : start + at_once]
@@ -199,8 +200,9 @@ def decoded_chunks(
                 continue
             pixels.append(image)
             places.append(place)
+        usable += len(places)
         if places:
             yield np.stack(pixels), places
     progress.done()
-    if len(broken) == len(paths):
+    if not usable:
         raise SpecError(f"expected images that can be decoded. Received: {len(broken)} broken ones ({broken[0]})")

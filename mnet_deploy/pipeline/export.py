@@ -1,6 +1,8 @@
 """From a checkpoint to checked files with sidecars."""
 
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,7 @@ def export(request: ExportRequest, progress: Progress) -> ExportResult:
     if request.weights == SHIPPED and labels is None and loaded.trained and loaded.spec.classes is not None:
         labels = read_labels(shipped_path(SHIPPED_LABELS))
     if labels is not None:
-        require_labels(labels, loaded.spec.classes, origin=str(request.labels))
+        require_labels(labels, loaded.spec.classes, origin=str(request.labels or SHIPPED_LABELS))
     names = _planned_names(request, loaded.spec.name, labels)
     with OutputFolder(request.out, stem=loaded.spec.name, names=names, force=request.force) as folder:
         job = prepare(request, loaded, labels, progress, keras_model)
@@ -90,12 +92,21 @@ def _label_file(labels: tuple[str, ...]) -> bytes:
     return ("\n".join(labels) + "\n").encode()
 
 
+@contextmanager
+def _cancelled_on_error(executor: ThreadPoolExecutor) -> Iterator[ThreadPoolExecutor]:
+    """Wait for nothing that has not begun where the body fails or is interrupted."""
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
 def _convert_and_check(job: ExportJob, folder: OutputFolder, progress: Progress) -> ExportResult:
     """Convert one file after the other; while one is checked in a child process, the next one is converted."""
     artifacts, rejected = [], []
     progress.stage("running the float model")
     _ = job.float_pass, job.golden_images  # before the checks, which share them
-    with ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks:
+    with _cancelled_on_error(ThreadPoolExecutor(_CHECKS_AT_ONCE)) as checks:
         checking: list[tuple[Candidate, Future[Checked]]] = []
         for candidate in candidates(job, progress):
             path = folder.stage(candidate.name, candidate.content)

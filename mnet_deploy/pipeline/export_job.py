@@ -1,5 +1,6 @@
 """What all files of one export share, made once."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from mnet_deploy.converters.float_pass import FloatPass, run_float
 from mnet_deploy.converters.folded_graph import FoldedGraph, fold
 from mnet_deploy.converters.quantized_graph import QuantizedGraph
 from mnet_deploy.converters.quantizer import quantize
+from mnet_deploy.cost import Precision
 from mnet_deploy.errors import SpecError
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.golden_images import GoldenImages, generate
@@ -70,6 +72,12 @@ class ExportJob:
         return run_float(self.folded, self.inputs, mean_images=images_for(self.request.effort))
 
     @cached_property
+    def distinct_images(self) -> int:
+        """How many different images there are that show anything."""
+        pixels = self.calibration.pixels
+        return len({hashlib.sha256(image.tobytes()).digest() for image in pixels if image.min() != image.max()})
+
+    @cached_property
     def golden_images(self) -> GoldenImages:
         """The images whose answers are kept beside each file."""
         return generate(self.loaded.spec)
@@ -121,6 +129,12 @@ def prepare(
     job = ExportJob(
         request=request, loaded=loaded, labels=labels, calibration=images, inputs=inputs, keras_model=keras_model
     )
+    stock = [precision for precision in request.precisions if precision in (Precision.INT16X8, Precision.DYNAMIC)]
+    if job.by_statistics and (stock or keras_model is not None):
+        raise SpecError(
+            "--calibration-source statistics is for models that TensorFlow does not convert. Received: "
+            f"{stock[0] if stock else 'one with a classifier of its own'}. Give --calibration FOLDER"
+        )
     if job.by_statistics and not has_statistics(loaded.weights):
         raise SpecError(
             f"--calibration-source statistics needs batch normalisations with the statistics of a training. Received: "

@@ -220,16 +220,27 @@ def _read(path: Path, artifact: Artifact) -> tuple[list[bytes], list[NDArray[Any
     if artifact.goldens is None or not goldens.is_file():
         lacking = f"no {goldens.name} there" if artifact.goldens is not None else "a sidecar without goldens"
         raise SpecError(f"{path}: expected an exported file with its goldens. Received: {lacking}. Export it again")
-    missing = _RECORD - set(artifact.goldens)
-    if missing or set(artifact.goldens["tolerance"]) != {"largest", "mean"}:
+    if not _is_record(artifact.goldens):
         raise ResultFormatError(
             f"{path}: expected a sidecar that records goldens. Received: a damaged one. Export again"
         )
     if file_sha256(goldens) != artifact.goldens["sha256"]:
         raise ResultFormatError(f"{goldens} is not the file that the sidecar names (sha256 differs). Copy both again")
-    with np.load(goldens, allow_pickle=False) as stored:
-        pngs = [bytes(stored[f"image_{number}"]) for number in range(artifact.goldens["images"])]
-        return pngs, [stored[name] for name in _OUTPUTS]
+    try:
+        with np.load(goldens, allow_pickle=False) as stored:
+            pngs = [bytes(stored[f"image_{number}"]) for number in range(artifact.goldens["images"])]
+            return pngs, [stored[name] for name in _OUTPUTS]
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ResultFormatError(f"{goldens}: expected golden answers. Received: {error!r}. Export again") from error
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    """Whether what a replay needs is there, with the types that an export writes."""
+    tolerance = record.get("tolerance")
+    if not record.keys() >= _RECORD or not isinstance(tolerance, dict) or set(tolerance) != {"largest", "mean"}:
+        return False
+    numbers = all(isinstance(value, int | float) for value in tolerance.values())
+    return numbers and isinstance(record["images"], int) and record["images"] > 0
 
 
 def _npz(pngs: Sequence[bytes], stored: NDArray[Any], *outputs: NDArray[Any]) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.errors import ForeignHead, SpecError
+from mnet_deploy.interrupts import raise_if_interrupted
 from mnet_deploy.models.builder import predict
 from mnet_deploy.models.load import LoadedModel, load_model
 from mnet_deploy.quiet import silenced_native_output
@@ -35,12 +36,17 @@ def load_with_own_head(
     try:
         with silenced_native_output():
             model = keras.saving.load_model(Path(source), compile=False, safe_mode=True)
-    except (OSError, TypeError, ValueError) as error:
+    except Exception as error:  # Keras raises anything at all on a damaged file
+        raise_if_interrupted()
         raise ForeignHead(f"{problem}. Keras cannot load the whole model either ({error})") from error
-    if len(model.outputs) != 1 or len(model.output_shape) != 2 or model.output_shape[1] is None:
-        raise SpecError(f"{source}: expected one output of scores, [batch, classes]. Received: {model.output_shape}")
+    inputs, outputs = ([tuple(tensor.shape) for tensor in tensors or ()] for tensors in (model.inputs, model.outputs))
+    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] is None:
+        raise SpecError(f"{source}: expected one output of scores, [batch, classes]. Received: {outputs}")
     body = load_model(source, overrides | {"classes": None}, seed=seed)
-    classes = int(model.output_shape[1])
+    side_px, channels = body.spec.resolution_px, body.spec.channels_in
+    if [shape[1:] for shape in inputs] != [(side_px, side_px, channels)]:
+        raise SpecError(f"{source}: expected one input of {side_px}x{side_px}x{channels}. Received: {inputs}")
+    classes = int(outputs[0][1])
     loaded = replace(
         body,
         spec=body.spec.with_changes(classes=classes),

