@@ -18,6 +18,7 @@ from mnet_deploy.graph_readers.graph import OpGraph, graph_from_json
 _MEMORY_LIMIT_BYTES = 4 << 30
 _PROTOBUF_LIMIT_BYTES = 2 << 30  # one message must be smaller (protobuf.dev, "Proto Limits")
 _TFLITE_IDENTIFIER = b"TFL3"
+_ORT_IDENTIFIER = b"ORTM"
 _ZIP_MAGIC = b"PK\x03\x04"
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -67,6 +68,8 @@ def detect_format(path: Path) -> GraphFormat:
     head = _first_bytes(path)
     if head[4:8] == _TFLITE_IDENTIFIER:
         return GraphFormat.TFLITE
+    if head[4:8] == _ORT_IDENTIFIER:
+        raise SpecError(f"{path}: expected a .tflite, .onnx or .keras file; received an .ort: take its .onnx")
     if head.startswith(_ZIP_MAGIC):
         return GraphFormat.KERAS
     if head.startswith(_HDF5_MAGIC):

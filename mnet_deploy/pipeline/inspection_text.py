@@ -78,12 +78,21 @@ def _said_lines(said: Artifact) -> dict[str, str]:
         "weights": _values(said.weights),
         "calibration": _values(said.calibration) or "none",
         "labels": "none" if said.labels is None else f"{len(said.labels):,}",
-        "checks": _values(said.checks),
+        "checks": _values(_judged(said.checks)),
         "made with": _values(said.tool_versions),
         "derived from": said.derived_from or "",
         "UNFIT FOR ACCURACY": "; ".join(said.unfit_for_accuracy),
     }
     return {name: text for name, text in lines.items() if text}
+
+
+def _judged(checks: dict[str, Any]) -> dict[str, Any]:
+    """Return the checks without figures that say nothing, such as those of random weights."""
+    if checks.get("fidelity_judged", True):
+        return {name: value for name, value in checks.items() if name != "fidelity_judged"}
+    return {name: value for name, value in checks.items() if name not in ("fidelity", "fidelity_judged")} | {
+        "fidelity": "not judged"
+    }
 
 
 def _tensor_row(role: str, facts: TensorFacts) -> Sequence[str]:

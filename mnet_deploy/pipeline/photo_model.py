@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from mnet_deploy.artifact import Artifact, TensorInfo
-from mnet_deploy.errors import SpecError
+from mnet_deploy.errors import FidelityError, SpecError
 from mnet_deploy.pipeline.preparation import FloatArray, Pixels, Preparation
 from mnet_deploy.pipeline.reference import FLOAT_INPUT
 from mnet_deploy.runners import local
@@ -80,5 +80,7 @@ class PhotoModel:
             part = preparations[start : start + at_once]
             stored = np.concatenate([self.input.store(each.real_input(pixels)) for each in part])
             real = self.output.real(local.infer(self.path, stored).outputs)
+            if not np.isfinite(real).all():
+                raise FidelityError(f"{self.path}: expected scores that are numbers. Received: others")
             scores += np.split(real.reshape(len(stored), -1), len(part))
         return scores

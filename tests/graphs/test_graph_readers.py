@@ -450,3 +450,10 @@ def test_a_kernel_with_one_output_channel_has_a_scale_per_channel_either_way():
         op = Op(name="y", op_type=kind, inputs=("x", "w"), outputs=("y",))
         graph = OpGraph(format="tflite", inputs=("x",), outputs=("y",), tensors=tensors, ops=(op,))
         assert per_channel_weights(graph) == expected
+
+
+def test_an_ort_is_told_from_a_damaged_onnx(tmp_path):
+    path = tmp_path / "model.ort"
+    path.write_bytes(b"\0\0\0\0ORTM and more")
+    with pytest.raises(SpecError, match=r"received an \.ort: take its \.onnx"):
+        read_graph(path)

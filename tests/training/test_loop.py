@@ -110,22 +110,22 @@ def test_a_teacher_of_other_classes_is_refused(trained, split_photos, tmp_path):
 
 
 def test_a_stopped_run_goes_on_with_the_same_curve(photos, tmp_path, monkeypatch):
-    whole = _train(photos, tmp_path / "whole", epochs=4)
+    whole = _train(photos, tmp_path / "whole", epochs=2)
     original, calls = loop.save_state, []
 
     def killed(*arguments):
         original(*arguments)
         calls.append(1)
-        if len(calls) == 2:
+        if len(calls) == 1:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop, "save_state", killed)
     with pytest.raises(KeyboardInterrupt):
-        _train(photos, tmp_path / "stopped", epochs=4)
+        _train(photos, tmp_path / "stopped", epochs=2)
     monkeypatch.setattr(loop, "save_state", original)
     with pytest.raises(SpecError, match="has the state of a stopped run"):
-        _train(photos, tmp_path / "stopped", epochs=4)
-    resumed = _train(photos, tmp_path / "stopped", epochs=4, resume=True)
+        _train(photos, tmp_path / "stopped", epochs=2)
+    resumed = _train(photos, tmp_path / "stopped", epochs=2, resume=True)
     for key in ("loss", "top1", "val_loss", "val_top1"):
         expected = [epoch[key] for epoch in whole["history"]]
         np.testing.assert_allclose([epoch[key] for epoch in resumed["history"]], expected, rtol=1e-4, err_msg=key)
