@@ -58,9 +58,7 @@ def _with_params(stored: Stored, params: QuantParams, wanted: QuantParams) -> St
 
 
 def _convolution(layer: QuantizedLayer, stored: Stored, params: QuantParams) -> Stored:
-    options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.x64quantprecision", "1")  # else sums saturate on x86 without VNNI
-    session = onnxruntime.InferenceSession(_one_layer(layer, params), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(_one_layer(layer, params), providers=["CPUExecutionProvider"])
     output = np.empty((len(stored), *layer.spec.out_shape_hwc), np.uint8)
     for start in range(0, len(stored), _BATCH):  # what the session holds beside input and output stays small
         output[start : start + _BATCH] = session.run(None, {"x": stored[start : start + _BATCH]})[0]

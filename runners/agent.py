@@ -85,7 +85,6 @@ class OnnxRuntimeEngine:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.x64quantprecision", "1")  # else int8 saturates on x86 without VNNI
         options.log_severity_level = 3  # errors only: they come as exceptions, too
         if not optimizer:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

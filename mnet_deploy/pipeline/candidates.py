@@ -24,12 +24,7 @@ from mnet_deploy.quiet import silenced_native_output
 
 TWIN_SUFFIX = "_uint8"  # app frameworks take uint8 pixels; an int8 .tflite with labels gets such a twin
 OPERATORS_SUFFIX = ".required_operators.config"  # as ONNX Runtime's own converter names it
-ONNX_RUNTIME = {
-    "engine": "onnxruntime",
-    "session_options": {"intra_op_num_threads": 1},
-    "session_config": {"session.x64quantprecision": "1"},  # else int8 sums saturate on x86 without VNNI
-    "call": "run",
-}
+ONNX_RUNTIME = {"engine": "onnxruntime", "session_options": {"intra_op_num_threads": 1}, "call": "run"}
 TENSORFLOW_PRECISIONS = (Precision.DYNAMIC, Precision.INT16X8)
 
 

@@ -20,12 +20,10 @@ from mnet_deploy.graph_readers.read_here import read_here
 from mnet_deploy.images import preprocessing
 from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.candidates import ONNX_RUNTIME, Candidate, int8_graph
-from mnet_deploy.pipeline.export_job import ExportJob
+from mnet_deploy.pipeline.export_job import FEWEST_IMAGES, ExportJob
 from mnet_deploy.pipeline.goldens import golden_input, make_goldens
 from mnet_deploy.pipeline.request import CalibrationFrom
 from mnet_deploy.runners import local
-
-_FEWEST_IMAGES = 10  # on fewer, a file agrees with the float model on just those
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +106,7 @@ def _unfit_for_accuracy(job: ExportJob, precision: Precision) -> tuple[str, ...]
         )
     elif _lacks_variety(job, precision):
         reasons.append(
-            f"calibrated on {job.distinct_images} different images, fewer than {_FEWEST_IMAGES}: its accuracy is "
+            f"calibrated on {job.distinct_images} different images, fewer than {FEWEST_IMAGES}: its accuracy is "
             "unknown until mnet verify measures it"
         )
     return tuple(reasons)
@@ -116,7 +114,7 @@ def _unfit_for_accuracy(job: ExportJob, precision: Precision) -> tuple[str, ...]
 
 def _lacks_variety(job: ExportJob, precision: Precision) -> bool:
     is_calibrated = precision in (Precision.INT8, Precision.INT16X8) and not job.by_statistics
-    return is_calibrated and job.distinct_images < _FEWEST_IMAGES
+    return is_calibrated and job.distinct_images < FEWEST_IMAGES
 
 
 def _lacks_photos(job: ExportJob, precision: Precision) -> bool:

@@ -55,7 +55,6 @@ def test_the_sidecar_says_how_to_run_the_file(onnx_export):
     assert artifact.runtime == {
         "engine": "onnxruntime",
         "session_options": {"intra_op_num_threads": 1},
-        "session_config": {"session.x64quantprecision": "1"},
         "call": "run",
     }
     assert {"onnx", "onnxruntime"} <= set(artifact.tool_versions)
