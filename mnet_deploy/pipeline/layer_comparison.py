@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from mnet_deploy.artifact import TensorInfo
 from mnet_deploy.converters.fidelity import sqnr_db
-from mnet_deploy.pipeline.layer_tensors import FloatArray, LayerReader
+from mnet_deploy.pipeline.layer_tensors import FloatArray, LayerReader, in_chunks
 from mnet_deploy.progress import Progress
 from mnet_deploy.spec import ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME
 
 SCALE_TOLERANCE = 0.01  # two sets of ranges over the same images differ by less
-_CHUNK_ELEMENTS = 40_000_000  # of all layers, in memory at once: 160 MB in float32, 7 images at 1.0-224
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,17 +107,13 @@ def compare_layers(
     """
     names = [INPUT_NAME, *(layer.name for layer in spec.layers())]
     sums = {name: _Sums(has_float=reference is not None) for name in names}
-    step = max(1, _CHUNK_ELEMENTS // sum(layer.out_elements for layer in spec.layers()))
-    for start in range(0, len(images), step):
-        progress.stage(f"layers of image {start + 1} of {len(images)}")
-        chunk = images[start : start + step]
+    for chunk in in_chunks(images, spec, progress):
         values_a, values_b = a.read(chunk), b.read(chunk)
         values_float = {} if reference is None else reference.read(chunk)
         for name in names:
             real_a, real_b = _real(a, name, values_a), _real(b, name, values_b)
             real_float = None if reference is None else _real(reference, name, values_float)
             _add(sums[name], real_a, real_b, real_float)
-    progress.done()
     return tuple(_pair(name, a.tensors.get(name), b.tensors.get(name), sums[name]) for name in names)
 
 

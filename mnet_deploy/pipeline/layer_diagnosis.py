@@ -14,13 +14,12 @@ from mnet_deploy.models.load import LoadedModel
 from mnet_deploy.pipeline.evaluation_images import find_images
 from mnet_deploy.pipeline.layer_findings import Finding, dead_in_float, find_causes
 from mnet_deploy.pipeline.layer_statistics import LayerFigures, measure_layers
-from mnet_deploy.pipeline.layer_tensors import FloatArray, LayerReader
+from mnet_deploy.pipeline.layer_tensors import LAYER_IMAGES, FloatArray, LayerReader
 from mnet_deploy.pipeline.reference import FLOAT_INPUT, find_float_model, write_float_model
 from mnet_deploy.progress import Progress
 
 # History: 1 = first.
 LAYERS_FORMAT = "mnet.layers/1"
-LAYER_IMAGES = 32  # enough for the noise of a layer: it has thousands of elements an image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

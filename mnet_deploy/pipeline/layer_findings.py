@@ -248,7 +248,7 @@ def _mean_shift(layer: FoldedLayer, here: LayerFigures) -> Iterator[Finding]:
             layer=here.layer,
             channels=(),
             what=f"the means of the channels of {here.layer} are off by {here.mean_shift:.2f} standard deviations, "
-            f"and those of all layers before it by less than {SHIFTED}",
+            f"and those of all layers with weights before it by less than {SHIFTED}",
             remedy="Export with mnet export and calibration photos, which corrects biases for what rounding the "
             f"weights shifts; if that was done, compare the bias of {here.layer} in the file with that of the "
             "checkpoint",

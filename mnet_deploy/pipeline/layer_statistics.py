@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnet_deploy.artifact import TensorInfo
 from mnet_deploy.converters.fidelity import sqnr_db
-from mnet_deploy.pipeline.layer_tensors import FloatArray, LayerReader
+from mnet_deploy.pipeline.layer_tensors import FloatArray, LayerReader, in_chunks
 from mnet_deploy.progress import Progress
 from mnet_deploy.spec import Activation, LayerKind, ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME
@@ -19,7 +19,6 @@ from mnet_deploy.spec.layer_spec import RELU6_MAX
 DoubleArray = NDArray[np.float64]
 Range = tuple[float, float]
 
-_CHUNK_ELEMENTS = 40_000_000  # of all layers, in memory at once: 160 MB in float32, 7 images at 1.0-224
 _SAMPLED_ELEMENTS = 50_000  # of a layer and an image: enough for its 99.9th percentile
 _OUTER_PERCENT = 0.1
 
@@ -108,14 +107,10 @@ def measure_layers(
         for name, channels, natural in _outputs(spec, input_range)
         if name in file.tensors and name in reference.tensors
     }
-    step = max(1, _CHUNK_ELEMENTS // sum(layer.out_elements for layer in spec.layers()))
-    for start in range(0, len(images), step):
-        progress.stage(f"layers of image {start + 1} of {len(images)}")
-        chunk = images[start : start + step]
+    for chunk in in_chunks(images, spec, progress):
         stored, expected = file.read(chunk), reference.read(chunk)
         for name, added in sums.items():
             added.add(stored[name], file.real(name, stored[name]), reference.real(name, expected[name]))
-    progress.done()
     return tuple(added.figures(name) for name, added in sums.items())
 
 

@@ -14,6 +14,7 @@ from mnet_deploy.artifact import TensorInfo
 from mnet_deploy.converters.onnx_nodes import with_outputs
 from mnet_deploy.graph_facts import DEQUANTISE_OPS, QUANTISE_OPS
 from mnet_deploy.graph_readers import GraphFormat, OpGraph, read_graph
+from mnet_deploy.progress import Progress
 from mnet_deploy.runners import local
 from mnet_deploy.spec import ModelSpec
 from mnet_deploy.spec.families import INPUT_NAME
@@ -21,10 +22,21 @@ from mnet_deploy.spec.layer_spec import Shape
 
 FloatArray = NDArray[np.float32]
 
+LAYER_IMAGES = 32  # enough for the noise of a layer: it has thousands of elements an image
+_CHUNK_ELEMENTS = 40_000_000  # of all layers, in memory at once: 160 MB in float32, 7 images at 1.0-224
 # What converters append to a layer's name: the layer fused into it (`_relu`), a number that makes it unique, the form.
 _APPENDED = r"(_bn|_relu)?(_\d+)?(\.quantized)?"
 _SEPARATORS = re.compile("[;/]")  # TensorFlow joins paths of scopes with `;` where ops were fused
 _CONVERTING_OPS = QUANTISE_OPS | DEQUANTISE_OPS
+
+
+def in_chunks(images: FloatArray, spec: ModelSpec, progress: Progress) -> Iterator[FloatArray]:
+    """Yield images a few at a time: as many as the outputs of all layers fit into memory for."""
+    step = max(1, _CHUNK_ELEMENTS // sum(layer.out_elements for layer in spec.layers()))
+    for start in range(0, len(images), step):
+        progress.stage(f"layers of image {start + 1} of {len(images)}")
+        yield images[start : start + step]
+    progress.done()
 
 
 def find_layer_tensors(graph: OpGraph, spec: ModelSpec) -> dict[str, TensorInfo]:

@@ -13,7 +13,7 @@ from mnet_deploy.artifact import Artifact, read_artifact
 from mnet_deploy.errors import SpecError
 from mnet_deploy.pipeline.evaluation_images import find_images
 from mnet_deploy.pipeline.layer_comparison import LayerPair, compare_layers
-from mnet_deploy.pipeline.layer_tensors import LayerReader
+from mnet_deploy.pipeline.layer_tensors import LAYER_IMAGES, LayerReader
 from mnet_deploy.pipeline.reference import FLOAT_INPUT, find_float_model, write_float_model
 from mnet_deploy.pipeline.twin_answers import TwinAnswers, compare_answers
 from mnet_deploy.progress import Progress
@@ -21,7 +21,6 @@ from mnet_deploy.spec import ModelSpec
 
 # History: 1 = first.
 TWINS_FORMAT = "mnet.twins/1"
-LAYER_IMAGES = 32  # enough for the noise of a layer: it has thousands of elements an image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
