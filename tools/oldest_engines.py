@@ -27,6 +27,7 @@ from mnet_deploy.converters.calibration import generated
 from mnet_deploy.converters.folded_graph import FoldedGraph, fold
 from mnet_deploy.converters.onnx_float import write_float
 from mnet_deploy.converters.onnx_int8 import write_int8
+from mnet_deploy.converters.onnx_qdq import SOFTMAX_PARAMS
 from mnet_deploy.converters.onnx_x86 import write_int8_x86
 from mnet_deploy.converters.options import BatchSize, IoType, Layout, OnnxOptions
 from mnet_deploy.models.weights import random_weights
@@ -43,7 +44,7 @@ RESOLUTION_PX = 64
 SCORE_DEVIATION = 2.0  # between images, before the softmax: top classes of 0.3 to 0.9
 FLOAT_TOLERANCE = 1e-5  # of a probability: another order of summing
 INT8_TOLERANCE = 2 / 256  # two steps of the output's scale: other roundings on the way
-INT8_STEP = 1 / 256
+INT8_STEP = SOFTMAX_PARAMS.scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,7 @@ def _forms(graph: FoldedGraph, images: NDArray[np.float32]) -> dict[str, tuple[b
 
 
 def _probabilities(outputs: NDArray[Any]) -> NDArray[np.float64]:
-    """Return what a file answers as probabilities: integers are steps of 1/256, from -128 or from 0."""
+    """Return what a file answers as probabilities: integers are steps of the softmax, from -128 or from 0."""
     values = outputs.astype(np.float64)
     if outputs.dtype == np.int8:
         return (values + 128) * INT8_STEP
