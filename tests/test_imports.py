@@ -12,11 +12,11 @@ SIBLINGS = ("converters", "models", "runners")  # folders that install inside mn
 
 # A unit is a module or a package right below mnet_deploy. It may import itself and units of lower rows.
 LAYERS = (
-    {"errors", "interrupts", "intervals", "units", "text_table", "progress", "quiet", "data"},
+    {"errors", "interrupts", "intervals", "units", "text_table", "progress", "quiet", "data", "schemas"},
     {"child_process", "image_folder", "labels", "normalization", "output_folder"},
     {"spec", "images", "graph_readers"},
     {"artifact", "measurement", "graph_facts"},
-    {"models", "runners", "cost", "latency", "selection", "report"},
+    {"models", "runners", "results", "cost", "latency", "selection", "report"},
     {"converters"},
     {"pipeline"},
     {"cli"},

@@ -1,0 +1,100 @@
+"""What a device is, and in which state it was at one moment."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """One core of a processor.
+
+    Attributes:
+        number: as the system counts them, from 0.
+        max_clock_hz: the highest clock that the system allows; None if it does not say.
+    """
+
+    number: int
+    max_clock_hz: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceInfo:
+    """What a device is; None is what it does not say.
+
+    Attributes:
+        address: `local:` or `ssh://user@host`.
+        model: of the device, as it names itself (`Raspberry Pi 4 Model B Rev 1.5`), or of its processor.
+        soc: name of the processor or system on a chip.
+        machine: instruction set of the kernel, such as `aarch64`; the engine's own is in `EngineInfo`.
+        cores: the ones that are online.
+        memory_bytes: all of it.
+        os: name and version of the system.
+        kernel: release.
+        emulated: what emulates the processor (`qemu-user`); None if nothing speaks for it. Times of an emulated device
+            say nothing of a real one.
+    """
+
+    address: str
+    model: str | None = None
+    soc: str | None = None
+    machine: str | None = None
+    cores: tuple[Core, ...] = ()
+    memory_bytes: int | None = None
+    os: str | None = None
+    kernel: str | None = None
+    emulated: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """The state of a device at one moment; None is what it does not say.
+
+    Attributes:
+        throttle_bits: of `vcgencmd get_throttled`: bits 0-3 under-voltage, clock capped, throttled, soft temperature
+            limit now; bits 16-19 the same at some time since it was switched on.
+        temperature_c: of the processor, degrees Celsius.
+        governor: of the clock, the same for all cores or `a,b` if they differ.
+        clocks_hz: of each core that says it, in the order of `DeviceInfo.cores`.
+        load_1min: the system's load average over the last minute.
+        busy_cores: how many cores' worth of time something took (in user, system, interrupts or was stolen by a
+            hypervisor) during a fraction of a second before; the measuring itself was not running.
+        free_memory_bytes: what a new program can have without swapping.
+    """
+
+    throttle_bits: int | None = None
+    temperature_c: float | None = None
+    governor: str | None = None
+    clocks_hz: tuple[float, ...] = ()
+    load_1min: float | None = None
+    busy_cores: float | None = None
+    free_memory_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineInfo:
+    """What computed, as the agent on the device found it.
+
+    Attributes:
+        name: `ai-edge-litert`, `tflite-runtime` or `onnxruntime`.
+        version: None if the installation does not say.
+        delegate: what the engine handed the work to: `xnnpack`, `none` (its own kernels) or `cpu` (ONNX Runtime).
+        delegate_evidence: how the agent knows, such as the engine's own line; None if it cannot know.
+        nodes: of the graph as loaded; None if the engine does not say.
+        delegated_nodes: how many of them the delegate took.
+        machine: instruction set of the program, such as `armv7l` on an `aarch64` kernel.
+        python: version.
+        numpy: version.
+        threads: that the engine was given.
+        affinity: numbers of the cores that the process was bound to; None if it was not.
+    """
+
+    name: str
+    version: str | None = None
+    delegate: str | None = None
+    delegate_evidence: str | None = None
+    nodes: int | None = None
+    delegated_nodes: int | None = None
+    machine: str | None = None
+    python: str | None = None
+    numpy: str | None = None
+    threads: int = 1
+    affinity: tuple[int, ...] | None = None

@@ -1,0 +1,85 @@
+"""How a file is measured: on which engine, with which threads, and when it is enough."""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from mnet_deploy.errors import SpecError
+
+ENGINES = ("litert", "tflite-runtime", "onnxruntime")
+DELEGATES = ("default", "none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Protocol:
+    """When a measurement starts, and when it is enough. The defaults are what a VALID verdict is about.
+
+    Attributes:
+        warmup_count: inferences before the timed ones of a block, at least,
+        warmup_s: and as many as take this long.
+        block_s: how long the timed inferences of a block take, at least,
+        min_count: and how many they are.
+        min_blocks: of each configuration.
+        max_blocks: of each configuration.
+        max_interval: both ends of the median's 95 % interval have to be this close to it, as a fraction.
+        time_limit_s: after which no new round of blocks is begun.
+        max_start_temperature_c: the device has to be this cool before the first block, if it says how warm it is,
+        cool_down_s: for which this is the longest wait.
+        pin: whether the governor is set to `performance` during the run (and set back after it).
+    """
+
+    warmup_count: int = 10
+    warmup_s: float = 0.5
+    block_s: float = 2.0
+    min_count: int = 10
+    min_blocks: int = 5
+    max_blocks: int = 50
+    max_interval: float = 0.02
+    time_limit_s: float = 300.0
+    max_start_temperature_c: float = 65.0
+    cool_down_s: float = 300.0
+    pin: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured by."""
+        for name, least in (("warmup_count", 1), ("min_count", 1), ("min_blocks", 1), ("max_blocks", self.min_blocks)):
+            if getattr(self, name) < least:
+                raise SpecError(f"{name} is at least {least}. Received: {getattr(self, name)}")
+        for name in ("warmup_s", "block_s", "max_interval", "time_limit_s", "cool_down_s"):
+            if not getattr(self, name) >= 0:
+                raise SpecError(f"{name} is 0 or more. Received: {getattr(self, name)}")
+
+    def deviations(self) -> dict[str, Any]:
+        """Return what differs from the defaults, by name."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """What a file runs with.
+
+    Attributes:
+        engine: one of `ENGINES`.
+        delegate: `default` (what the engine takes by itself) or `none`.
+        threads: of the engine, at least 1.
+        cpu_affinity: numbers of the cores that it may use; None for all.
+        session_options: of ONNX Runtime, `key=value` each; empty for its defaults.
+    """
+
+    engine: str
+    delegate: str = "default"
+    threads: int = 1
+    cpu_affinity: tuple[int, ...] | None = None
+    session_options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what no engine can be told."""
+        if self.engine not in ENGINES:
+            raise SpecError(f"an engine is one of {', '.join(ENGINES)}. Received: {self.engine!r}")
+        if self.delegate not in DELEGATES:
+            raise SpecError(f"a delegate is one of {', '.join(DELEGATES)}. Received: {self.delegate!r}")
+        if self.threads < 1:
+            raise SpecError(f"threads is at least 1. Received: {self.threads}")

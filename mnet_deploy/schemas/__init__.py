@@ -1,0 +1,1 @@
+"""JSON schemas of every format that the toolkit writes."""
