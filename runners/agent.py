@@ -3,48 +3,113 @@
 A transport copies it to the device and starts it; on this machine it is started the same way, as a child process, so
 that a file that crashes the engine takes nothing else down. It imports nothing of the project.
 
-    python agent.py infer --model FILE --inputs IN.npy --outputs OUT.npy --nonce TEXT [--threads N]
-                          [--tensors NAMES.json --tensors-out KEPT.npz] [--no-xnnpack] [--no-optimizer]
+    python agent.py infer  --model FILE --nonce TEXT --inputs IN.npy --outputs OUT.npy [--threads N]
+                           [--tensors NAMES.json --tensors-out KEPT.npz] [--no-xnnpack] [--no-optimizer]
+    python agent.py time   --model FILE --nonce TEXT [--engine litert|tflite-runtime|onnxruntime]
+                           [--delegate default|none] [--threads N] [--affinity 0,1] [--session-option KEY=VALUE ...]
+                           [--warmup-count N] [--warmup-s S] [--block-s S] [--min-count N] [--max-count N]
+    all of them            [--deadline-s S] [--pid-file FILE]
 
-Its first bytes say what a file is: a .tflite runs with LiteRT, a .onnx or .ort with ONNX Runtime. `infer` runs every
-entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and writes what the model
-answers to OUT.npy. NAMES.json lists tensors inside the model whose values are wanted, too: KEPT.npz has them under
-their numbers in the list. A .tflite then runs without delegates, which keep no values; of an .onnx they must be
-outputs. --no-xnnpack has LiteRT compute with its own kernels, --no-optimizer has ONNX Runtime run the nodes as they
-are in the file: other ways to the same answers, but for rounding. Standard output is JSON Lines: `start` with the
-engine and its version, and as the last line `end` with the nonce and the count. Without that last line the run failed.
+Its first bytes say what a file is: a .tflite runs with LiteRT (`ai-edge-litert`, or `tflite-runtime` where only that
+is installed), a .onnx or .ort with ONNX Runtime. --engine insists on one of them.
+
+Standard output is JSON Lines: `start` with the engine and its version, and as the last line `end` with the nonce and
+the count. Without that last line the run failed. What engines print goes to standard error. An error is one line
+`error` with its kind and a message, and the exit status 1.
+
+Standard input is the watchdog's: whoever started the agent keeps it open. When it ends, the agent exits with status 4
+at once; after --deadline-s with status 5. If an engine holds Python's lock, so that the watchdog cannot run, SIGALRM
+ends the process two seconds later. (`infer` without --deadline-s has no watchdog.) SIGTERM ends it, too. --pid-file
+holds the process number while the agent runs; after a signal it is left over.
+
+`infer` runs every entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and
+writes what the model answers to OUT.npy. NAMES.json lists tensors inside the model whose values are wanted, too:
+KEPT.npz has them under their numbers in the list. A .tflite then runs without delegates, which keep no values; of an
+.onnx they must be outputs. --no-xnnpack has LiteRT compute with its own kernels, --no-optimizer has ONNX Runtime run
+the nodes as they are in the file: other ways to the same answers, but for rounding.
+
+`time` measures how long one call takes, on random values over the whole range of the input's type (floats: -1..1),
+from a fixed seed, set once.
+
+- LiteRT: the call is `invoke()`. `set_tensor` and `get_tensor`, which copy, are not in it: an app that fills and reads
+  the tensors in place needs neither.
+- ONNX Runtime: the call is `run(None, {input: array})`. It reads the array in place, and allocates the answer.
+
+--delegate none keeps XNNPACK away. Whether it runs is seen in the graph: LiteRT adds a DELEGATE node for what a
+delegate took over. ONNX Runtime uses its CPU provider. --session-option sets an attribute of its SessionOptions, or
+a config entry if the key has dots in it.
+
+The untimed warm-up lasts for --warmup-count calls and --warmup-s seconds, whichever is longer; the timed block for
+--min-count calls and --block-s seconds, but no longer than --max-count calls (so does the warm-up). Meanwhile nothing
+is printed, Python's garbage collector is off, and the watchdog sleeps. Lines, in this order:
+
+    start    pid, engine, engine_version, python, numpy, machine, threads, affinity (CPUs that it may run on, read
+             back), delegate (xnnpack, none, cpu), delegate_evidence, delegated_nodes, nodes, session_options,
+             model_sha256
+    ready    import_s (the engine's module), init_s (from the file to the first call; the file was read once before)
+    warmup   latency_s: all calls of the warm-up, the very first one included
+    samples  latency_s: the timed calls; one or several lines
+    usage    peak_rss_bytes (of the process), wall_s and cpu_s (of the timed block; cpu_s counts all threads)
+    end      nonce, count (of samples)
 """
 
 import argparse
+import gc
+import hashlib
 import json
 import os
 import platform
+import signal
 import sys
+import threading
+import time
+from array import array
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
 
-import numpy as np
+EXIT_ERROR = 1
+EXIT_STDIN_ENDED = 4
+EXIT_DEADLINE = 5
+ALARM_AFTER_DEADLINE_S = 2.0
+SAMPLES_PER_LINE = 1000
+SEED = 0
+PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
+ONNX_TYPES = {"float": "float32", "double": "float64"}  # those that NumPy calls otherwise
+
+
+class Refusal(Exception):
+    """An error that has a kind."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@contextmanager
+def refusing(kind: str) -> Iterator[None]:
+    """Give every error of an engine a kind."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except Exception as error:
+        raise Refusal(kind, f"{type(error).__name__}: {error}") from error
 
 
 class LiteRtEngine:
-    """Runs .tflite files with ai-edge-litert, or with its predecessor tflite-runtime where only that is installed."""
+    """Runs .tflite files with ai-edge-litert or with its predecessor tflite-runtime."""
 
-    def __init__(self, path: str, threads: int, tensors: List[str], xnnpack: bool) -> None:
-        try:
-            from ai_edge_litert import interpreter
-
-            self.name = "ai-edge-litert"
-        except ImportError:
-            from tflite_runtime import interpreter
-
-            self.name = "tflite-runtime"
+    def __init__(self, name: str, module: Any, path: str, threads: int, tensors: List[str], xnnpack: bool) -> None:
+        self.name = name
+        self.session_options: Dict[str, str] = {}
         options: Dict[str, Any] = {}
         if tensors:
             options["experimental_preserve_all_tensors"] = True
         if tensors or not xnnpack:
-            options["experimental_op_resolver_type"] = interpreter.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter = interpreter.Interpreter(model_path=path, num_threads=threads, **options)
+            options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter = module.Interpreter(model_path=path, num_threads=threads, **options)
         self._interpreter.allocate_tensors()
         given = self._interpreter.get_input_details()[0]
         self._input, self._shape = given["index"], given["shape"]
@@ -61,6 +126,30 @@ class LiteRtEngine:
         self._interpreter.set_tensor(self._input, values)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(index) for index in self._read]
+
+    def timed_call(self) -> Callable[[], Any]:
+        """Fill the inputs; return what is timed."""
+        for given in self._interpreter.get_input_details():
+            shape = require_known(given["name"], list(given["shape_signature"]))
+            self._interpreter.set_tensor(given["index"], random_values(shape, given["dtype"]))
+        invoke: Callable[[], Any] = self._interpreter.invoke
+        return invoke
+
+    def delegate(self) -> Dict[str, Any]:
+        """Return what computes the graph, as far as the graph tells."""
+        try:
+            nodes = self._interpreter._get_ops_details()
+        except (AttributeError, ValueError):  # not public: another version may have none
+            return {"delegate": None, "delegate_evidence": None, "delegated_nodes": None, "nodes": None}
+        stored = [node for node in nodes if node["op_name"] != "DELEGATE"]
+        delegates = [node for node in nodes if node["op_name"] == "DELEGATE"]
+        taken = sum(nodes_between(delegate, stored) for delegate in delegates)
+        return {
+            "delegate": "xnnpack" if delegates else "none",
+            "delegate_evidence": f"the graph has {len(delegates)} DELEGATE node(s), for {taken} of {len(stored)} nodes",
+            "delegated_nodes": taken,
+            "nodes": len(stored),
+        }
 
     def _index_of(self, name: str) -> int:
         """Return the number of a tensor; where several have its name, `NAME#NUMBER` means the later ones."""
@@ -79,24 +168,72 @@ class OnnxRuntimeEngine:
 
     name = "onnxruntime"
 
-    def __init__(self, path: str, threads: int, tensors: List[str], optimizer: bool) -> None:
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it reports to Microsoft from its import on
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
+    def __init__(
+        self,
+        module: Any,
+        path: str,
+        threads: int,
+        tensors: List[str],
+        optimizer: bool,
+        session_options: Optional[Dict[str, str]] = None,
+    ) -> None:
+        self.session_options = {"intra_op_num_threads": str(threads), **(session_options or {})}
+        options = module.SessionOptions()
         options.log_severity_level = 3  # errors only: they come as exceptions, too
         if not optimizer:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.graph_optimization_level = module.GraphOptimizationLevel.ORT_DISABLE_ALL
+        for key, text in self.session_options.items():
+            set_session_option(module, options, key, text)
         if identifier(path) == b"ORTM":
             options.add_session_config_entry("session.load_model_format", "ORT")
-        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
-        self._outputs = [self._session.get_outputs()[0].name, *tensors]
+        self.session = module.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input = self.session.get_inputs()[0].name
+        self._outputs = [self.session.get_outputs()[0].name, *tensors]
 
     def run(self, values: Any) -> List[Any]:
         """Return the model's answer and the wanted tensors."""
-        return list(self._session.run(self._outputs, {self._input: values}))
+        return list(self.session.run(self._outputs, {self._input: values}))
+
+    def timed_call(self) -> Callable[[], Any]:
+        """Make the inputs; return what is timed."""
+        given = {}
+        for value in self.session.get_inputs():
+            kind = value.type[len("tensor(") : -1]
+            given[value.name] = random_values(require_known(value.name, value.shape), ONNX_TYPES.get(kind, kind))
+        run = self.session.run
+        return lambda: run(None, given)
+
+    def delegate(self) -> Dict[str, Any]:
+        evidence = f"get_providers() = {self.session.get_providers()}"
+        return {"delegate": "cpu", "delegate_evidence": evidence, "delegated_nodes": None, "nodes": None}
+
+
+Engine = Union[LiteRtEngine, OnnxRuntimeEngine]
+
+
+def nodes_between(delegate: Dict[str, Any], nodes: List[Dict[str, Any]]) -> int:
+    """Return how many nodes compute the outputs of a DELEGATE node from its inputs."""
+    writer = {int(tensor): node for node in nodes for tensor in node["outputs"]}
+    given = {int(tensor) for tensor in delegate["inputs"]}
+    wanted, found = [int(tensor) for tensor in delegate["outputs"]], set()
+    while wanted:
+        node = writer.get(wanted.pop())
+        if node is not None and node["index"] not in found:
+            found.add(node["index"])
+            wanted += [int(tensor) for tensor in node["inputs"] if int(tensor) not in given]
+    return len(found)
+
+
+def set_session_option(module: Any, options: Any, key: str, text: str) -> None:
+    if "." in key:
+        options.add_session_config_entry(key, text)
+        return
+    enum = {"graph_optimization_level": "GraphOptimizationLevel", "execution_mode": "ExecutionMode"}.get(key)
+    try:
+        getattr(options, key)
+        setattr(options, key, getattr(getattr(module, enum), text) if enum else json.loads(text))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise Refusal("option_refused", f"onnxruntime takes no session option {key}={text} ({error})") from error
 
 
 def identifier(path: str) -> bytes:
@@ -104,14 +241,54 @@ def identifier(path: str) -> bytes:
         return file.read(8)[4:]
 
 
-def engine_for(args: argparse.Namespace, tensors: List[str]) -> Union[LiteRtEngine, OnnxRuntimeEngine]:
-    if identifier(args.model) == b"TFL3":
-        return LiteRtEngine(args.model, args.threads, tensors, not args.no_xnnpack)
-    return OnnxRuntimeEngine(args.model, args.threads, tensors, not args.no_optimizer)
+def candidates(path: str, engine: Optional[str] = None) -> List[str]:
+    """Return the packages that may run a file, the preferred one first."""
+    mark, suffix = identifier(path), Path(path).suffix.lower()
+    is_tflite = mark == b"TFL3" or (mark != b"ORTM" and suffix == ".tflite")
+    fitting = ["ai-edge-litert", "tflite-runtime"] if is_tflite else ["onnxruntime"]
+    if engine is None:
+        return fitting
+    if PACKAGES[engine] not in fitting:
+        raise Refusal("wrong_engine", f"{engine} does not run {Path(path).name}; {' or '.join(fitting)} does")
+    return [PACKAGES[engine]]
 
 
-def emit(event: str, **fields: Any) -> None:
-    print(json.dumps({"event": event, **fields}), flush=True)
+def import_engine(packages: List[str]) -> Tuple[str, Any]:
+    """Return the name and the module of the first of these packages that can be imported."""
+    failures = []
+    for package in packages:
+        try:
+            return package, _import(package)
+        except ImportError as error:
+            failures.append(error)
+    missing = all(isinstance(error, ModuleNotFoundError) for error in failures)
+    said = "; ".join(str(error) for error in failures)
+    kind = "engine_missing" if missing else "engine_broken"
+    raise Refusal(kind, f"{said}. Install it in this Python: pip install {packages[0]}") from failures[-1]
+
+
+def _import(package: str) -> Any:
+    if package == "onnxruntime":
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # it reports to Microsoft from its import on
+        import onnxruntime
+
+        return onnxruntime
+    if package == "ai-edge-litert":
+        from ai_edge_litert import interpreter
+
+        return interpreter
+    from tflite_runtime import interpreter
+
+    if not numpy_version().startswith("1."):
+        raise Refusal("engine_broken", f"tflite-runtime needs 'numpy<2'. Received: numpy {numpy_version()}")
+    return interpreter
+
+
+def engine_for(args: argparse.Namespace, tensors: List[str]) -> Engine:
+    package, module = import_engine(candidates(args.model))
+    if package == "onnxruntime":
+        return OnnxRuntimeEngine(module, args.model, args.threads, tensors, not args.no_optimizer)
+    return LiteRtEngine(package, module, args.model, args.threads, tensors, not args.no_xnnpack)
 
 
 def version_of(distribution: str) -> Optional[str]:
@@ -121,14 +298,48 @@ def version_of(distribution: str) -> Optional[str]:
         return None
 
 
+def numpy_version() -> str:
+    import numpy as np
+
+    return np.__version__
+
+
+def require_known(name: str, shape: List[Any]) -> List[int]:
+    """Return a shape with a batch of 1 where the batch is open."""
+    sizes = [1 if place == 0 and not _is_size(size) else size for place, size in enumerate(shape)]
+    if not all(map(_is_size, sizes)):
+        raise Refusal("model_refused", f"input {name} must have a known shape but for the batch. Received: {shape}")
+    return [int(size) for size in sizes]
+
+
+def _is_size(size: Any) -> bool:
+    return not isinstance(size, str) and size is not None and size > 0
+
+
+def random_values(shape: List[int], dtype: Any) -> Any:
+    """Return values over the whole range of a type, floats in -1..1; the same ones every time."""
+    import numpy as np
+
+    chance, kind = np.random.default_rng(SEED), np.dtype(dtype)
+    if kind.kind == "f":
+        return chance.uniform(-1, 1, shape).astype(kind)
+    limits = np.iinfo(kind)
+    return chance.integers(limits.min, limits.max, shape, dtype=kind, endpoint=True)
+
+
+def emit(event: str, **fields: Any) -> None:
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
 def infer(args: argparse.Namespace) -> None:
+    import numpy as np
+
     tensors = json.loads(Path(args.tensors).read_text(encoding="utf-8")) if args.tensors else []
     engine = engine_for(args, tensors)
-    version = version_of(engine.name)
     emit(
         "start",
         engine=engine.name,
-        engine_version=version,
+        engine_version=version_of(engine.name),
         python=platform.python_version(),
         machine=platform.machine(),
     )
@@ -142,20 +353,214 @@ def infer(args: argparse.Namespace) -> None:
     emit("end", nonce=args.nonce, count=len(inputs))
 
 
-def main() -> int:
+def measure(args: argparse.Namespace) -> None:
+    """Time one block (the command `time`)."""
+    with refusing("affinity_refused"):
+        set_affinity(args.affinity)
+    with refusing("model_refused"):
+        digest = hashlib.sha256(Path(args.model).read_bytes()).hexdigest()
+        packages = candidates(args.model, args.engine)
+    before_s = time.perf_counter()
+    package, module = import_engine(packages)
+    imported_s = time.perf_counter()
+    with refusing("model_refused"):
+        engine = timed_engine(package, module, args)
+        init_s = time.perf_counter() - imported_s
+        call = engine.timed_call()
+    emit("start", **described(engine, args), model_sha256=digest)
+    emit("ready", import_s=imported_s - before_s, init_s=init_s)
+    with refusing("run_failed"), garbage_left():
+        warmup_ns = timed_loop(call, block_s=args.warmup_s, min_count=args.warmup_count, max_count=args.max_count)
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        samples_ns = timed_loop(call, block_s=args.block_s, min_count=args.min_count, max_count=args.max_count)
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    emit("warmup", latency_s=in_seconds(warmup_ns))
+    for first in range(0, len(samples_ns), SAMPLES_PER_LINE):
+        emit("samples", latency_s=in_seconds(samples_ns[first : first + SAMPLES_PER_LINE]))
+    emit("usage", peak_rss_bytes=peak_rss_bytes(), wall_s=wall_s, cpu_s=cpu_s)
+    emit("end", nonce=args.nonce, count=len(samples_ns))
+
+
+def set_affinity(text: str) -> None:
+    """Keep this process, with the threads that engines will start, on some CPUs, given as `0,2`."""
+    if not text:
+        return
+    if not hasattr(os, "sched_setaffinity"):
+        raise Refusal("affinity_unavailable", f"{platform.system()} has no sched_setaffinity; leave --affinity out")
+    try:
+        os.sched_setaffinity(0, {int(number) for number in text.split(",")})
+    except OSError as error:
+        raise Refusal("affinity_refused", f"no CPUs {text} for this process ({error}); see `nproc`") from error
+
+
+def timed_engine(package: str, module: Any, args: argparse.Namespace) -> Engine:
+    options = dict(option.partition("=")[::2] for option in args.session_option)
+    if package != "onnxruntime":
+        if options:
+            raise Refusal("option_refused", f"--session-option is for onnxruntime. Received: {package}")
+        return LiteRtEngine(package, module, args.model, args.threads, [], args.delegate != "none")
+    if args.delegate == "none":
+        raise Refusal("option_refused", "onnxruntime has no delegate to leave out; its CPU provider computes")
+    if options.get("intra_op_num_threads", str(args.threads)) != str(args.threads):
+        raise Refusal("option_refused", "--session-option intra_op_num_threads says otherwise than --threads")
+    return OnnxRuntimeEngine(module, args.model, args.threads, [], True, options)
+
+
+def described(engine: Engine, args: argparse.Namespace) -> Dict[str, Any]:
+    """Return the fields of `start` that `time` and `layers` share."""
+    return {
+        "pid": os.getpid(),
+        "engine": engine.name,
+        "engine_version": version_of(engine.name),
+        "python": platform.python_version(),
+        "numpy": numpy_version(),
+        "machine": platform.machine(),
+        "threads": args.threads,
+        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        **engine.delegate(),
+        "session_options": engine.session_options,
+    }
+
+
+@contextmanager
+def garbage_left() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def timed_loop(call: Callable[[], Any], *, block_s: float, min_count: int, max_count: int) -> "array[int]":
+    """Return the nanoseconds that each call took, until both the time is over and the count is reached."""
+    clock = time.perf_counter_ns
+    latencies_ns = array("q", bytes(8 * max_count))  # no memory is asked for between two calls
+    count, end_ns = 0, clock() + int(block_s * 1e9)
+    while count < max_count:
+        before_ns = clock()
+        call()
+        after_ns = clock()
+        latencies_ns[count] = after_ns - before_ns
+        count += 1
+        if after_ns >= end_ns and count >= min_count:
+            break
+    return latencies_ns[:count]
+
+
+def in_seconds(latencies_ns: "array[int]") -> List[float]:
+    return [round(value / 1e9, 9) for value in latencies_ns]
+
+
+def peak_rss_bytes() -> Optional[int]:
+    """Return the most memory that this process had.
+
+    On Linux from /proc: getrusage(2) starts with the peak of the program that started this one.
+    """
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # not a POSIX system
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def watch(args: argparse.Namespace) -> None:
+    """End this process when standard input ends, and at the deadline."""
+
+    def leave(status: int) -> None:
+        forget_pid(args)
+        os._exit(status)
+
+    def wait_for_end_of_input() -> None:
+        with suppress(OSError):  # it was never open
+            while os.read(0, 4096):
+                pass
+        leave(EXIT_STDIN_ENDED)
+
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, args.deadline_s + ALARM_AFTER_DEADLINE_S)
+    timer = threading.Timer(args.deadline_s, leave, [EXIT_DEADLINE])
+    timer.daemon = True
+    timer.start()
+    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
+
+
+def forget_pid(args: argparse.Namespace) -> None:
+    if args.pid_file:
+        with suppress(OSError):
+            Path(args.pid_file).unlink()
+
+
+def keep_output_to_ourselves() -> None:
+    """Send what engines print to standard error; only `emit` writes to the real standard output."""
+    sys.stdout.flush()
+    real = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(real, "w", encoding="utf-8")
+
+
+def count_of(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more; received {text}")
+    return value
+
+
+def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="run a model on this device")
     commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("infer", help="run inputs and save the outputs")
-    command.add_argument("--model", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--model", required=True)
+    common.add_argument("--nonce", required=True)
+    common.add_argument("--threads", type=count_of, default=1)
+    common.add_argument("--pid-file", default="")
+    command = commands.add_parser("infer", parents=[common], help="run inputs and save the outputs")
     command.add_argument("--inputs", required=True)
     command.add_argument("--outputs", required=True)
-    command.add_argument("--nonce", required=True)
-    command.add_argument("--threads", type=int, default=1)
     command.add_argument("--tensors", default="")
     command.add_argument("--tensors-out", default="")
     command.add_argument("--no-xnnpack", action="store_true")
     command.add_argument("--no-optimizer", action="store_true")
-    infer(parser.parse_args())
+    command.add_argument("--deadline-s", type=float, default=None)
+    command.set_defaults(run=infer)
+    timed = argparse.ArgumentParser(add_help=False)
+    timed.add_argument("--engine", choices=sorted(PACKAGES))
+    timed.add_argument("--delegate", choices=["default", "none"], default="default")
+    timed.add_argument("--affinity", default="")
+    timed.add_argument("--session-option", action="append", default=[], metavar="KEY=VALUE")
+    timed.add_argument("--deadline-s", type=float, default=60.0)
+    timed.add_argument("--warmup-count", type=count_of, default=10)
+    timed.add_argument("--max-count", type=count_of, default=100_000)
+    command = commands.add_parser("time", parents=[common, timed], help="time one block of calls")
+    command.add_argument("--warmup-s", type=float, default=0.5)
+    command.add_argument("--block-s", type=float, default=2.0)
+    command.add_argument("--min-count", type=count_of, default=10)
+    command.set_defaults(run=measure)
+    return parser.parse_args(arguments)
+
+
+def main() -> int:
+    args = parse()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whoever started this may have ignored it
+    keep_output_to_ourselves()
+    try:
+        if args.pid_file:
+            Path(args.pid_file).write_text(f"{os.getpid()}\n", encoding="ascii")
+        if args.deadline_s is not None:
+            watch(args)
+        args.run(args)
+    except Exception as error:
+        kind = error.kind if isinstance(error, Refusal) else "failed"
+        emit("error", kind=kind, message=" ".join(str(error).split())[:500])
+        raise
+    finally:
+        forget_pid(args)
     return 0
 
 
