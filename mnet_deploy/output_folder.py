@@ -25,7 +25,9 @@ class OutputFolder:
     apart; writers of different names may share a folder.
     """
 
-    def __init__(self, folder: Path, *, stem: str, names: Mapping[str, bytes | None], force: bool) -> None:
+    def __init__(
+        self, folder: Path, *, stem: str, names: Mapping[str, bytes | None], force: bool, option: str = "--out"
+    ) -> None:
         """Plan to write `names` into `folder`.
 
         Args:
@@ -34,11 +36,13 @@ class OutputFolder:
             names: files that `commit` may create, each with its content where that is known already: a file that is
                 there with the same content is not in the way.
             force: whether existing files may be replaced.
+            option: which option of the verb names the folder, for the advice in errors.
         """
         self._folder = folder
         self._stem = stem
         self._names = dict(names)
         self._force = force
+        self._option = option
         self._staged: dict[str, Path] = {}
         self._created: list[Path] = []
         self._lock: int | None = None
@@ -50,7 +54,7 @@ class OutputFolder:
             SpecError: not a folder, not writable, locked by another writer, or a file exists and `force` is not set.
         """
         try:
-            with _plain_errors(self._folder):
+            with _plain_errors(self._folder, self._option):
                 self._make_folder()
                 self._lock = self._take_lock()
                 self._refuse_existing((*self._names, *(name + REJECTED_SUFFIX for name in self._names)))
@@ -77,7 +81,7 @@ class OutputFolder:
         """Write a file under its temporary name and return that."""
         path = self._folder / f".{name}.{os.getpid()}.part"
         self._staged[name] = path
-        with _plain_errors(self._folder), path.open("wb") as file:
+        with _plain_errors(self._folder, self._option), path.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -91,7 +95,7 @@ class OutputFolder:
 
     def commit(self) -> None:
         """Give all staged files their names."""
-        with _plain_errors(self._folder), _signals_held():
+        with _plain_errors(self._folder, self._option), _signals_held():
             self._refuse_existing(self._staged)
             written: list[Path] = []
             try:
@@ -125,7 +129,8 @@ class OutputFolder:
         except (BlockingIOError, FileNotFoundError):
             os.close(descriptor)
             raise SpecError(
-                f"{self._folder}: another export is writing {self._stem} there. Wait for it, or give another --out"
+                f"{self._folder}: another export is writing {self._stem} there. Wait for it, "
+                f"or give another {self._option}"
             ) from None
         return descriptor
 
@@ -135,9 +140,13 @@ class OutputFolder:
             if not (path.exists() or path.is_symlink()):
                 continue
             if path.is_dir():
-                raise SpecError(f"{path} is a folder: a file of that name cannot be written. Give another --out")
+                raise SpecError(
+                    f"{path} is a folder: a file of that name cannot be written. Give another {self._option}"
+                )
             if not self._force and (content is None or path.read_bytes() != content):
-                raise SpecError(f"{path} exists already and is not overwritten. Give --force, or another --out")
+                raise SpecError(
+                    f"{path} exists already and is not overwritten. Give --force, or another {self._option}"
+                )
 
 
 @contextmanager
@@ -175,9 +184,9 @@ _ADVICE = {
 
 
 @contextmanager
-def _plain_errors(folder: Path) -> Iterator[None]:
+def _plain_errors(folder: Path, option: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "Give another --out")
+        advice = _ADVICE.get(error.errno or 0, f"Give another {option}")
         raise SpecError(f"{folder}: cannot be written ({error.strerror}). {advice}") from error
