@@ -22,6 +22,7 @@ class Protocol:
         max_blocks: of each configuration.
         max_interval: both ends of the median's 95 % interval have to be this close to it, as a fraction.
         time_limit_s: after which no new round of blocks is begun.
+        block_timeout_s: after which a block that has not ended is an error.
         max_start_temperature_c: the device has to be this cool before the first block, if it says how warm it is,
         cool_down_s: for which this is the longest wait.
         pin: whether the governor is set to `performance` during the run (and set back after it).
@@ -35,6 +36,7 @@ class Protocol:
     max_blocks: int = 50
     max_interval: float = 0.02
     time_limit_s: float = 300.0
+    block_timeout_s: float = 120.0
     max_start_temperature_c: float = 65.0
     cool_down_s: float = 300.0
     pin: bool = False
@@ -44,7 +46,7 @@ class Protocol:
         for name, least in (("warmup_count", 1), ("min_count", 1), ("min_blocks", 1), ("max_blocks", self.min_blocks)):
             if getattr(self, name) < least:
                 raise SpecError(f"{name} is at least {least}. Received: {getattr(self, name)}")
-        for name in ("warmup_s", "block_s", "max_interval", "time_limit_s", "cool_down_s"):
+        for name in ("warmup_s", "block_s", "max_interval", "time_limit_s", "block_timeout_s", "cool_down_s"):
             if not getattr(self, name) >= 0:
                 raise SpecError(f"{name} is 0 or more. Received: {getattr(self, name)}")
 

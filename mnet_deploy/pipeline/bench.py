@@ -1,0 +1,209 @@
+"""Measure files on a device: find out what they are and what can run them, hold the device, measure, judge."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_path
+from mnet_deploy.errors import DeviceError, DeviceUnavailable, SpecError
+from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
+from mnet_deploy.measurement.run_config import ENGINES, Protocol, RunConfig
+from mnet_deploy.progress import Progress
+from mnet_deploy.runners.address import DeviceAddress
+from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.device_python import DevicePython, device_python
+from mnet_deploy.runners.device_session import DeviceSession, SessionOptions
+from mnet_deploy.runners.measure import Candidate, MeasuringRun
+from mnet_deploy.runners.open_transport import open_transport
+from mnet_deploy.runners.transport import Transport
+
+CONNECT_TIMEOUT_S = 60.0
+PINNED_GOVERNOR = "performance"
+_ENGINES_FOR = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",), ".ort": ("onnxruntime",)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchRequest:
+    """The options of `mnet bench` that say what is measured where.
+
+    Attributes:
+        files: .tflite, .onnx and .ort files, with or without sidecar.
+        device: where.
+        engines: each file runs on those of them that can run it; empty for the first one that is installed there.
+        delegates: `default`, `none` or both.
+        threads: numbers of threads, each measured for itself.
+        cpu_affinity: numbers of the cores that may be used; None for all.
+        protocol: when it is enough.
+    """
+
+    files: tuple[Path, ...]
+    device: DeviceAddress
+    engines: tuple[str, ...] = ()
+    delegates: tuple[str, ...] = ("default",)
+    threads: tuple[int, ...] = (1,)
+    cpu_affinity: tuple[int, ...] | None = None
+    protocol: Protocol = field(default_factory=Protocol)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchResult:
+    """What a run gave.
+
+    Attributes:
+        measurements: one for each file, engine, delegate and number of threads, judged.
+        warnings: what the user should know of the device.
+        error: what cut the run off; the measurements are what there was until then. None if nothing did.
+    """
+
+    measurements: tuple[Measurement, ...]
+    warnings: tuple[str, ...] = ()
+    error: DeviceError | KeyboardInterrupt | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchFile:
+    """A file to measure, and what is known of it; `artifact` is None without sidecar."""
+
+    path: Path
+    file: MeasuredFile
+    artifact: Artifact | None
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that can run it, the preferred one first."""
+        return _ENGINES_FOR[self.path.suffix]
+
+    @property
+    def session_options(self) -> tuple[str, ...]:
+        """What its sidecar says ONNX Runtime has to be told; the number of threads is the run's."""
+        options = ((self.artifact.runtime or {}) if self.artifact else {}).get("session_options", {})
+        return tuple(f"{key}={value}" for key, value in options.items() if key != "intra_op_num_threads")
+
+
+def bench(request: BenchRequest, progress: Progress) -> BenchResult:
+    """Measure the files.
+
+    Raises:
+        SpecError: a file, or what it should run with, cannot be used.
+        DeviceError: the device cannot be used; what happens once it is being measured on is in the result instead.
+    """
+    found = tuple(read_bench_file(path) for path in request.files)
+    with open_transport(request.device) as transport:
+        return bench_on(transport, found, request, progress)
+
+
+def bench_on(
+    transport: Transport, found: Sequence[BenchFile], request: BenchRequest, progress: Progress
+) -> BenchResult:
+    """Measure files on a device that a transport leads to; see `bench`."""
+    progress.stage(f"connecting to {request.device}")
+    python = device_python(transport, Deadline.after(CONNECT_TIMEOUT_S))
+    candidates = plan(found, request, python)
+    options = SessionOptions(pin=PINNED_GOVERNOR if request.protocol.pin else None)
+    session = DeviceSession(transport, python=python.path, options=options)
+    run = MeasuringRun(session, candidates, request.protocol, show=progress.stage)
+    error: DeviceError | KeyboardInterrupt | None = None
+    try:
+        with session:
+            run.measure()
+    except (DeviceError, KeyboardInterrupt) as caught:
+        if not run.measurements():
+            raise
+        error = caught  # what was measured before is worth keeping
+    finally:
+        progress.done()
+    return BenchResult(measurements=run.measurements(), warnings=tuple(session.warnings), error=error)
+
+
+def read_bench_file(path: Path) -> BenchFile:
+    """Find out what a file is.
+
+    Raises:
+        SpecError: it is not there, of another format, or not the one that its sidecar describes.
+    """
+    if path.suffix not in _ENGINES_FOR:
+        raise SpecError(f"mnet bench takes .tflite, .onnx and .ort files. Received: {path}")
+    if not path.is_file():
+        raise SpecError(f"{path}: expected a file to measure. Received: none there; `mnet export` makes some")
+    artifact = read_artifact(path) if sidecar_path(path).is_file() else None
+    file = MeasuredFile(
+        file=path.name,
+        sha256=file_sha256(path),
+        size_bytes=path.stat().st_size,
+        model=artifact.spec.name if artifact else None,
+        precision=artifact.precision if artifact else None,
+        tune=artifact.tune if artifact else None,
+        notes=artifact.unfit_for_accuracy if artifact else (),
+    )
+    return BenchFile(path=path, file=file, artifact=artifact)
+
+
+def plan(found: Sequence[BenchFile], request: BenchRequest, python: DevicePython) -> tuple[Candidate, ...]:
+    """Return what is to be measured, in the order of a round.
+
+    Raises:
+        SpecError: an engine is asked for that runs none of the files, or the same is asked for twice.
+        DeviceUnavailable: an engine is not installed there.
+    """
+    _refuse_repetitions(found, request)
+    candidates = tuple(
+        Candidate(
+            path=each.path,
+            file=each.file,
+            config=RunConfig(
+                engine=engine,
+                delegate=delegate,
+                threads=threads,
+                cpu_affinity=request.cpu_affinity,
+                session_options=each.session_options if engine == "onnxruntime" else (),
+            ),
+        )
+        for each in found
+        for engine in _engines_of(each, request, python)
+        for delegate in (request.delegates if engine != "onnxruntime" else ("default",))
+        for threads in request.threads
+    )
+    idle = set(request.engines) - {candidate.config.engine for candidate in candidates}
+    if idle:
+        raise SpecError(f"--engine {', '.join(sorted(idle))}: runs none of the files; leave it out")
+    return candidates
+
+
+def _engines_of(each: BenchFile, request: BenchRequest, python: DevicePython) -> tuple[str, ...]:
+    wanted = tuple(name for name in each.engines if name in request.engines) if request.engines else each.engines
+    if request.engines and not wanted:
+        raise SpecError(
+            f"{each.path.name} runs on {' or '.join(each.engines)}. Received: --engine {','.join(request.engines)}"
+        )
+    usable = tuple(name for name in wanted if name in python.engines)
+    if request.engines and (missing := [name for name in wanted if name not in usable]):
+        raise DeviceUnavailable(_not_installed(missing[0], request, python))
+    if not usable:
+        raise DeviceUnavailable(_not_installed(each.engines[0], request, python))
+    return usable if request.engines else usable[:1]
+
+
+def _not_installed(engine: str, request: BenchRequest, python: DevicePython) -> str:
+    reason = python.unusable.get(engine, f"it is not installed in {python.path}")
+    extra = "onnx" if engine == "onnxruntime" else engine
+    remedy = (
+        f"pip install 'mnet-deploy[{extra}]'"
+        if request.device.scheme == "local"
+        else f"mnet device setup --device {request.device} --engine {engine}"
+    )
+    return f"{request.device}: {engine} cannot be used there: {reason}; {remedy}"
+
+
+def _refuse_repetitions(found: Sequence[BenchFile], request: BenchRequest) -> None:
+    for option, values in (
+        ("a file", [os.fspath(each.path.resolve()) for each in found]),
+        ("--engine", request.engines),
+        ("--delegate", request.delegates),
+        ("--threads", request.threads),
+    ):
+        if len(set(values)) != len(values):
+            raise SpecError(f"{option} is given twice. Received: {', '.join(map(str, values))}")
+    for engine in request.engines:
+        if engine not in ENGINES:
+            raise SpecError(f"--engine takes {', '.join(ENGINES)}. Received: {engine!r}")

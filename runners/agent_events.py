@@ -1,0 +1,101 @@
+"""What the agent on a device says, line by line, and whether all of it arrived."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, ToolMissing
+from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.transport import CommandResult, RemoteProcess
+
+EXTRA_OF_ENGINE = {"litert": "litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnx"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentAnswer:
+    """All events of one run of the agent, complete.
+
+    Attributes:
+        events: in their order, the last one (`end`) left out.
+    """
+
+    events: tuple[dict[str, Any], ...]
+
+    def first(self, name: str) -> dict[str, Any]:
+        """Return the first event of that name.
+
+        Raises:
+            LinkLost: there is none.
+        """
+        for event in self.events:
+            if event["event"] == name:
+                return event
+        raise LinkLost(f"the agent did not say `{name}`; run it again")
+
+    def values(self, name: str) -> tuple[float, ...]:
+        """Return the latencies of all events of that name, joined in their order."""
+        return tuple(value for event in self.events if event["event"] == name for value in event["latency_s"])
+
+
+def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Deadline) -> AgentAnswer:
+    """Read what the agent says until it ends.
+
+    Args:
+        process: the agent, started.
+        nonce: that its last line has to repeat.
+        what: is run, for messages: the name of the file and where.
+        deadline: for all of it.
+
+    Raises:
+        ToolMissing: the engine is not installed there.
+        CommandFailed: the engine refused the file, or crashed.
+        CommandTimeout: it did not end in time.
+        LinkLost: the connection ended, or the last line is missing.
+    """
+    events = []
+    for line in process.lines(deadline):
+        events.extend(_events(line))
+    result = process.wait(deadline)
+    for event in events:
+        if event["event"] == "error":
+            raise _refusal(event, what, result)
+    if result.return_code != 0:
+        detail = f" ({result.last_line})" if result.last_line else ""
+        raise CommandFailed(
+            f"{what}: the engine ended with {result.ending}{detail}",
+            command=result.argv,
+            return_code=result.return_code,
+            output=result.stderr,
+        )
+    end = events.pop() if events else {}
+    answer = AgentAnswer(events=tuple(events))
+    if end.get("event") != "end" or end.get("nonce") != nonce:
+        raise LinkLost(f"{what}: the agent ended without its last line; run it again")
+    if end.get("count") not in (None, len(answer.values("samples"))):
+        raise LinkLost(f"{what}: {end['count']} latencies were measured, other than what arrived; run it again")
+    return answer
+
+
+def _events(line: str) -> Iterator[dict[str, Any]]:
+    """Yield the event of a line; whatever else an engine prints there is none."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return
+    if isinstance(event, dict) and isinstance(event.get("event"), str):
+        yield event
+
+
+def _refusal(event: dict[str, Any], what: str, result: CommandResult) -> DeviceError:
+    kind, message = event.get("kind"), event.get("message", "")
+    if kind == "engine_missing":
+        engine = str(event.get("engine", ""))
+        extra = EXTRA_OF_ENGINE.get(engine, engine)
+        return ToolMissing(
+            engine or "the engine",
+            f"pip install 'mnet-deploy[{extra}]' here, or `mnet device setup` for another device",
+        )
+    return CommandFailed(
+        f"{what}: {message}", command=result.argv, return_code=result.return_code, output=result.stderr
+    )

@@ -1,0 +1,208 @@
+"""Hold a device for a while: one keeper there, one folder, and the agent started in it as often as wanted."""
+
+import getpass
+import hashlib
+import json
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import as_file, files
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mnet_deploy.errors import DeviceError, DeviceUnavailable, LinkLost
+from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
+from mnet_deploy.runners.agent_events import AgentAnswer, read_answer
+from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.probe import probe_conditions, probe_device
+from mnet_deploy.runners.transport import RemoteProcess, Transport
+
+START_TIMEOUT_S = 60.0
+PROBE_TIMEOUT_S = 30.0
+END_TIMEOUT_S = 20.0
+SLOWEST_LINK_BYTES_PER_S = 100_000  # a push gets this long, beside the time to start
+ALLOWANCE_S = 30.0  # that the keeper waits longer than the deadline of what runs
+RESOURCES = files("mnet_deploy.runners")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """What a session does to the device.
+
+    Attributes:
+        pin: the governor that the clock gets meanwhile; None leaves it as it is.
+        owner: what another session is told that finds the device taken.
+    """
+
+    pin: str | None = None
+    owner: str = ""
+
+
+class DeviceSession:
+    """A device, held: nobody else measures on it meanwhile, and it is left as it was. Use it as a context manager."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        *,
+        python: str,
+        options: SessionOptions | None = None,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        """Plan it.
+
+        Args:
+            transport: the way to the device.
+            python: the interpreter there that has the engines.
+            options: what is done to the device.
+            nonce: makes the text that the agent's last line has to repeat.
+        """
+        self.transport = transport
+        self._python = python
+        self._options = options or SessionOptions()
+        self._nonce = nonce
+        self._keeper: RemoteProcess | None = None
+        self._agent = ""
+        self._pushed: dict[str, str] = {}
+        self.folder = ""
+        self.warnings: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Take the device.
+
+        Raises:
+            DeviceUnavailable: another session has it, or its governor cannot be set.
+            DeviceError: it cannot be reached, or is lost.
+        """
+        try:
+            self._start_keeper()
+            with as_file(RESOURCES / "agent.py") as agent:
+                self._agent = self.push(agent)
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give it back as it was; an error on the way is not hidden by one of giving back."""
+        try:
+            self._leave()
+        except DeviceError:
+            if error is None:
+                raise
+
+    def push(self, local: Path) -> str:
+        """Copy a file into the session's folder, once, and return its name there."""
+        content = hashlib.sha256(local.read_bytes()).hexdigest()
+        if content not in self._pushed:
+            remote = f"{self.folder}/{len(self._pushed)}{local.suffix}"  # its own name may be anything
+            limit_s = START_TIMEOUT_S + local.stat().st_size / SLOWEST_LINK_BYTES_PER_S
+            self.allow(limit_s)
+            self.transport.push(local, remote, deadline=Deadline.after(limit_s))
+            self._pushed[content] = remote
+        return self._pushed[content]
+
+    def run_agent(self, command: str, options: Sequence[str], *, what: str, timeout_s: float) -> AgentAnswer:
+        """Run the agent once, as a process of its own.
+
+        Args:
+            command: `time`, `infer` or `layers`.
+            options: of the command, without those that every command has.
+            what: is run, for messages.
+            timeout_s: after which it is stopped, here and, should the link be gone, there.
+
+        Raises:
+            DeviceError: as `read_answer` says.
+        """
+        nonce = self._nonce()
+        self.allow(timeout_s)
+        own = ["--nonce", nonce, "--deadline-s", f"{timeout_s:g}", "--pid-file", f"{self.folder}/{nonce}.pid"]
+        deadline = Deadline.after(timeout_s)
+        argv = [self._python, "-I", self._agent, command, *options, *own]
+        process = self.transport.start(argv, deadline=deadline)
+        try:
+            return read_answer(process, nonce=nonce, what=what, deadline=deadline)
+        finally:
+            process.stop()
+
+    def device(self) -> DeviceInfo:
+        """Return what the device is."""
+        self.allow(PROBE_TIMEOUT_S)
+        return probe_device(self.transport, Deadline.after(PROBE_TIMEOUT_S))
+
+    def conditions(self, *, busy: bool) -> Conditions:
+        """Return the state of the device; `busy` also watches for a moment what else is running."""
+        self.allow(PROBE_TIMEOUT_S)
+        return probe_conditions(self.transport, Deadline.after(PROBE_TIMEOUT_S), busy=busy)
+
+    def allow(self, seconds: float) -> None:
+        """Tell the keeper for how long it may hear nothing.
+
+        Raises:
+            LinkLost: it is gone.
+        """
+        if self._keeper is None:
+            raise LinkLost(f"{self.transport.address}: the session has ended")
+        self._keeper.write(f"{seconds + ALLOWANCE_S:g}\n")
+
+    def _start_keeper(self) -> None:
+        deadline = Deadline.after(START_TIMEOUT_S)
+        pin = [] if self._options.pin is None else ["--pin", self._options.pin]
+        source = (RESOURCES / "keeper.py").read_text(encoding="utf-8")
+        owner = self._options.owner or _owner()
+        argv = [self._python, "-I", "-c", source, "--owner", owner, "--allow-s", f"{ALLOWANCE_S + START_TIMEOUT_S:g}"]
+        self._keeper = self.transport.start([*argv, *pin], deadline=deadline)
+        event = self._keeper_says("ready", deadline)
+        self.folder = event["folder"]
+        if event["swept"]:
+            self.warnings.append(
+                f"an earlier session was cut off there; {len(event['swept'])} folder(s) were put right"
+            )
+
+    def _keeper_says(self, expected: str, deadline: Deadline) -> dict[str, Any]:
+        """Return the keeper's next event."""
+        if self._keeper is None:
+            raise LinkLost(f"{self.transport.address}: the session has ended")
+        for line in self._keeper.lines(deadline):
+            try:
+                event: dict[str, Any] = json.loads(line)
+            except ValueError:
+                continue  # a login message, for example
+            if event.get("event") == "refused":
+                raise self._refusal(event)
+            if event.get("event") == expected:
+                return event
+        result = self._keeper.wait(deadline)
+        detail = result.last_line or result.ending
+        raise DeviceUnavailable(f"{self.transport.address}: {self._python} could not hold the device ({detail})")
+
+    def _refusal(self, event: dict[str, Any]) -> DeviceUnavailable:
+        if event["kind"] == "busy":
+            return DeviceUnavailable(
+                f"{self.transport.address} is being measured on by {event['message']}; wait until that has ended"
+            )
+        return DeviceUnavailable(f"{self.transport.address}: {event['message']}")
+
+    def _leave(self) -> None:
+        keeper = self._keeper
+        if keeper is None:
+            return
+        try:
+            keeper.write("end\n")
+            event = self._keeper_says("end", Deadline.after(END_TIMEOUT_S))
+            if event["not_restored"]:
+                raise DeviceUnavailable(
+                    f"{self.transport.address}: the governor could not be set back ({', '.join(event['not_restored'])})"
+                )
+        finally:
+            self._keeper = None
+            keeper.stop()
+
+
+def _owner() -> str:
+    return f"{getpass.getuser()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"

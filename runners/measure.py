@@ -1,0 +1,240 @@
+"""The measuring protocol: look at the device, time blocks in turn until it is enough, look again, judge.
+
+A block is one process of the agent with one file, engine, delegate and number of threads. All configurations get one
+block a round, forwards and backwards in turn (A B B A), so that whatever drifts on the device drifts for all of them.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from mnet_deploy.errors import CommandFailed
+from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
+from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement
+from mnet_deploy.measurement.run_config import Protocol, RunConfig
+from mnet_deploy.measurement.statistics import is_settled, median_interval
+from mnet_deploy.measurement.verdict import judge_run
+from mnet_deploy.runners.agent_events import AgentAnswer
+from mnet_deploy.runners.device_session import DeviceSession
+
+COOL_DOWN_POLL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What is to be measured.
+
+    Attributes:
+        path: of the file on this machine.
+        file: what it is.
+        config: what it runs with.
+    """
+
+    path: Path
+    file: MeasuredFile
+    config: RunConfig
+
+    def __str__(self) -> str:
+        """Return what tells it from the others, for messages."""
+        threads = f"{self.config.threads} thread{'s' if self.config.threads > 1 else ''}"
+        without = "" if self.config.delegate == "default" else ", no delegate"
+        return f"{self.file.file} ({self.config.engine}{without}, {threads})"
+
+
+@dataclass(slots=True)
+class _Collected:
+    """What is known of one candidate so far."""
+
+    engine: EngineInfo | None = None
+    blocks: list[Block] = field(default_factory=list)
+
+
+class MeasuringRun:
+    """Measures several candidates on a device that is held; what it has is there even if it is cut off."""
+
+    def __init__(
+        self,
+        session: DeviceSession,
+        candidates: Sequence[Candidate],
+        protocol: Protocol,
+        *,
+        show: Callable[[str], None] = lambda text: None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Plan it.
+
+        Args:
+            session: with the device.
+            candidates: in the order of a round.
+            protocol: when it is enough.
+            show: is told what is being done.
+            pause: waits for a number of seconds.
+        """
+        self._session = session
+        self._candidates = tuple(candidates)
+        self._protocol = protocol
+        self._show = show
+        self._pause = pause
+        self._collected = [_Collected() for _ in self._candidates]
+        self._began_s = time.monotonic()
+        self._measured_at = datetime.now(UTC).isoformat(timespec="seconds")
+        self._device: DeviceInfo | None = None
+        self._before = Conditions()
+        self._after = Conditions()
+        self._stopped = "error"
+
+    def measure(self) -> None:
+        """Run the whole protocol.
+
+        Raises:
+            DeviceError: the device, the link or an engine failed; `measurements` has what was measured until then.
+        """
+        self._show("looking at the device")
+        self._device = self._session.device()
+        self._before = self._cooled_down()
+        remote = [self._session.push(candidate.path) for candidate in self._candidates]
+        rounds = 0
+        while (stopped := self._enough(rounds)) is None:
+            order = range(len(self._candidates))
+            for index in order if rounds % 2 == 0 else reversed(order):
+                self._show(f"round {rounds + 1}, {self._candidates[index]}{self._precision(index)}")
+                self._time_block(index, remote[index])
+            rounds += 1
+        self._after = self._session.conditions(busy=False)
+        self._stopped = stopped
+
+    def measurements(self) -> tuple[Measurement, ...]:
+        """Return what was measured, judged; candidates without any block are left out."""
+        device = self._device
+        if device is None:
+            return ()
+        return judge_run(
+            tuple(
+                Measurement(
+                    file=candidate.file,
+                    device=device,
+                    engine=collected.engine,
+                    config=candidate.config,
+                    protocol=self._protocol,
+                    before=self._before,
+                    after=self._after,
+                    blocks=tuple(collected.blocks),
+                    interval_s=median_interval(_medians(collected)),
+                    stopped=self._stopped,
+                    measured_at=self._measured_at,
+                )
+                for candidate, collected in zip(self._candidates, self._collected, strict=True)
+                if collected.engine is not None and collected.blocks
+            )
+        )
+
+    def _cooled_down(self) -> Conditions:
+        """Wait until the device is cool enough, or for as long as allowed; return its state then."""
+        until_s = time.monotonic() + self._protocol.cool_down_s
+        while True:
+            now = self._session.conditions(busy=True)
+            too_warm = now.temperature_c is not None and now.temperature_c > self._protocol.max_start_temperature_c
+            if not too_warm or time.monotonic() >= until_s:
+                return now
+            self._show(f"waiting until the device has cooled down ({now.temperature_c:.0f} degrees C)")
+            self._session.allow(COOL_DOWN_POLL_S)
+            self._pause(COOL_DOWN_POLL_S)
+
+    def _enough(self, rounds: int) -> str | None:
+        """Return why no further round is needed or allowed; None if one is."""
+        if time.monotonic() - self._began_s >= self._protocol.time_limit_s and rounds > 0:
+            return "time"
+        if rounds < self._protocol.min_blocks:
+            return None
+        if all(is_settled(_medians(collected), self._protocol.max_interval) for collected in self._collected):
+            return "interval"
+        return "blocks" if rounds >= self._protocol.max_blocks else None
+
+    def _time_block(self, index: int, remote: str) -> None:
+        candidate, collected = self._candidates[index], self._collected[index]
+        started_s = time.monotonic() - self._began_s
+        answer = self._session.run_agent(
+            "time",
+            _time_options(remote, candidate.config, self._protocol),
+            what=f"{candidate} on {self._session.transport.address}",
+            timeout_s=self._protocol.block_timeout_s,
+        )
+        engine = _engine_info(answer, candidate)
+        if collected.engine is not None and engine != collected.engine:
+            raise CommandFailed(
+                f"{candidate}: the engine is not the same in every block. Received: {engine}, then {collected.engine}",
+                command=(),
+                return_code=0,
+                output="",
+            )
+        collected.engine = engine
+        number = sum(len(each.blocks) for each in self._collected)
+        after = self._session.conditions(busy=False)
+        collected.blocks.append(_block(answer, number=number, started_s=started_s, after=after))
+
+    def _precision(self, index: int) -> str:
+        """Return how narrow the interval is so far, for people."""
+        medians = _medians(self._collected[index])
+        interval = median_interval(medians)
+        if interval is None:
+            return ""
+        return f": {median(medians) * 1e3:.3g} ms, 95 % within {(interval[1] - interval[0]) / 2 / median(medians):.1%}"
+
+
+def _medians(collected: _Collected) -> tuple[float, ...]:
+    return tuple(block.median_s for block in collected.blocks if block.median_s is not None)
+
+
+def _time_options(remote: str, config: RunConfig, protocol: Protocol) -> list[str]:
+    options = ["--model", remote, "--engine", config.engine, "--delegate", config.delegate]
+    options += ["--threads", str(config.threads)]
+    if config.cpu_affinity is not None:
+        options += ["--affinity", ",".join(map(str, config.cpu_affinity))]
+    for option in config.session_options:
+        options += ["--session-option", option]
+    options += ["--warmup-count", str(protocol.warmup_count), "--warmup-s", f"{protocol.warmup_s:g}"]
+    return [*options, "--block-s", f"{protocol.block_s:g}", "--min-count", str(protocol.min_count)]
+
+
+def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:
+    start = answer.first("start")
+    if start["model_sha256"] != candidate.file.sha256:
+        raise CommandFailed(
+            f"{candidate}: the file on the device is another one; it changed while it was being measured",
+            command=(),
+            return_code=0,
+            output="",
+        )
+    affinity: list[int] | None = start["affinity"]
+    known: dict[str, Any] = {
+        name: start[name]
+        for name in ("delegate", "delegate_evidence", "nodes", "delegated_nodes", "machine", "python", "numpy")
+    }
+    return EngineInfo(
+        name=start["engine"],
+        version=start["engine_version"],
+        threads=start["threads"],
+        affinity=None if affinity is None else tuple(affinity),
+        **known,
+    )
+
+
+def _block(answer: AgentAnswer, *, number: int, started_s: float, after: Conditions) -> Block:
+    ready, usage, latency_s = answer.first("ready"), answer.first("usage"), answer.values("samples")
+    return Block(
+        number=number,
+        started_s=started_s,
+        latency_s=latency_s,
+        median_s=median(latency_s) if latency_s else None,
+        warmup_s=answer.values("warmup"),
+        wall_s=usage["wall_s"],
+        cpu_s=usage["cpu_s"],
+        import_s=ready["import_s"],
+        init_s=ready["init_s"],
+        peak_rss_bytes=usage["peak_rss_bytes"],
+        after=after,
+    )
