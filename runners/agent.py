@@ -8,6 +8,8 @@ that a file that crashes the engine takes nothing else down. It imports nothing 
     python agent.py time   --model FILE --nonce TEXT [--engine litert|tflite-runtime|onnxruntime]
                            [--delegate default|none] [--threads N] [--affinity 0,1] [--session-option KEY=VALUE ...]
                            [--warmup-count N] [--warmup-s S] [--block-s S] [--min-count N] [--max-count N]
+    python agent.py layers --model FILE --nonce TEXT [--runs N] [--warmup-count N]
+                           [--engine, --delegate, --threads, --affinity, --session-option: as for time]
     all of them            [--deadline-s S] [--pid-file FILE]
 
 Its first bytes say what a file is: a .tflite runs with LiteRT (`ai-edge-litert`, or `tflite-runtime` where only that
@@ -51,16 +53,33 @@ is printed, Python's garbage collector is off, and the watchdog sleeps. Lines, i
     samples  latency_s: the timed calls; one or several lines
     usage    peak_rss_bytes (of the process), wall_s and cpu_s (of the timed block; cpu_s counts all threads)
     end      nonce, count (of samples)
+
+`layers` asks the engine's own profiler how long each op takes, over --runs calls after a warm-up. Measuring costs time
+itself, so that the ops add up to more than a call takes; it is no way to time a model. ONNX Runtime's profile counts
+whole microseconds, rounded down. LiteRT's profiler has no Python interface; it is reached through the C library in the
+package, whose interface changes: of `ai-edge-litert` 2.3 only, with one thread and with XNNPACK. Elsewhere the error's
+kind is `layers_unavailable`. Lines: `start` and `ready` as above, then
+
+    layers   source ("onnxruntime profile", "LiteRT profiler"), runs, total_s (median of as many calls without the
+             profiler), ops: index (in the order of running), name, op, mean_s (of one run), count (of calls in a run)
+    end      nonce, count (of runs)
+
+Errors come as these kinds: engine_missing, engine_broken (it is there and cannot be imported), wrong_engine (another
+format), model_refused, option_refused, affinity_refused, affinity_unavailable, layers_unavailable, run_failed, failed.
 """
 
 import argparse
+import ctypes
 import gc
 import hashlib
 import json
 import os
 import platform
+import re
 import signal
+import statistics
 import sys
+import tempfile
 import threading
 import time
 from array import array
@@ -134,6 +153,11 @@ class LiteRtEngine:
             self._interpreter.set_tensor(given["index"], random_values(shape, given["dtype"]))
         invoke: Callable[[], Any] = self._interpreter.invoke
         return invoke
+
+    def tensor_types(self) -> Iterator[List[Tuple[List[int], str]]]:
+        """Yield the shapes and types of the inputs, then those of the outputs."""
+        for details in (self._interpreter.get_input_details(), self._interpreter.get_output_details()):
+            yield [([int(size) for size in tensor["shape"]], tensor["dtype"].__name__) for tensor in details]
 
     def delegate(self) -> Dict[str, Any]:
         """Return what computes the graph, as far as the graph tells."""
@@ -355,6 +379,35 @@ def infer(args: argparse.Namespace) -> None:
 
 def measure(args: argparse.Namespace) -> None:
     """Time one block (the command `time`)."""
+    _, call = opened(args)
+    with refusing("run_failed"), garbage_left():
+        warmup_ns = timed_loop(call, block_s=args.warmup_s, min_count=args.warmup_count, max_count=args.max_count)
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        samples_ns = timed_loop(call, block_s=args.block_s, min_count=args.min_count, max_count=args.max_count)
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    emit("warmup", latency_s=in_seconds(warmup_ns))
+    for first in range(0, len(samples_ns), SAMPLES_PER_LINE):
+        emit("samples", latency_s=in_seconds(samples_ns[first : first + SAMPLES_PER_LINE]))
+    emit("usage", peak_rss_bytes=peak_rss_bytes(), wall_s=wall_s, cpu_s=cpu_s)
+    emit("end", nonce=args.nonce, count=len(samples_ns))
+
+
+def layers(args: argparse.Namespace) -> None:
+    """Tell how long each op takes."""
+    engine, call = opened(args)
+    with refusing("run_failed"), garbage_left():
+        repeat(call, args.warmup_count)
+        total_ns = timed_loop(call, block_s=0.0, min_count=args.runs, max_count=args.runs)
+    with refusing("run_failed"):
+        profiled = profile_onnxruntime if isinstance(engine, OnnxRuntimeEngine) else profile_litert
+        source, ops = profiled(engine, args)
+    total_s = round(statistics.median(total_ns) / 1e9, 9)
+    emit("layers", source=source, runs=args.runs, total_s=total_s, ops=ops)
+    emit("end", nonce=args.nonce, count=args.runs)
+
+
+def opened(args: argparse.Namespace) -> Tuple[Engine, Callable[[], Any]]:
+    """Open the model and say so; return the engine and its call with random inputs."""
     with refusing("affinity_refused"):
         set_affinity(args.affinity)
     with refusing("model_refused"):
@@ -367,18 +420,22 @@ def measure(args: argparse.Namespace) -> None:
         engine = timed_engine(package, module, args)
         init_s = time.perf_counter() - imported_s
         call = engine.timed_call()
-    emit("start", **described(engine, args), model_sha256=digest)
+    emit(
+        "start",
+        pid=os.getpid(),
+        engine=engine.name,
+        engine_version=version_of(engine.name),
+        python=platform.python_version(),
+        numpy=numpy_version(),
+        machine=platform.machine(),
+        threads=args.threads,
+        affinity=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        **engine.delegate(),
+        session_options=engine.session_options,
+        model_sha256=digest,
+    )
     emit("ready", import_s=imported_s - before_s, init_s=init_s)
-    with refusing("run_failed"), garbage_left():
-        warmup_ns = timed_loop(call, block_s=args.warmup_s, min_count=args.warmup_count, max_count=args.max_count)
-        wall_s, cpu_s = time.perf_counter(), time.process_time()
-        samples_ns = timed_loop(call, block_s=args.block_s, min_count=args.min_count, max_count=args.max_count)
-        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-    emit("warmup", latency_s=in_seconds(warmup_ns))
-    for first in range(0, len(samples_ns), SAMPLES_PER_LINE):
-        emit("samples", latency_s=in_seconds(samples_ns[first : first + SAMPLES_PER_LINE]))
-    emit("usage", peak_rss_bytes=peak_rss_bytes(), wall_s=wall_s, cpu_s=cpu_s)
-    emit("end", nonce=args.nonce, count=len(samples_ns))
+    return engine, call
 
 
 def set_affinity(text: str) -> None:
@@ -404,22 +461,6 @@ def timed_engine(package: str, module: Any, args: argparse.Namespace) -> Engine:
     if options.get("intra_op_num_threads", str(args.threads)) != str(args.threads):
         raise Refusal("option_refused", "--session-option intra_op_num_threads says otherwise than --threads")
     return OnnxRuntimeEngine(module, args.model, args.threads, [], True, options)
-
-
-def described(engine: Engine, args: argparse.Namespace) -> Dict[str, Any]:
-    """Return the fields of `start` that `time` and `layers` share."""
-    return {
-        "pid": os.getpid(),
-        "engine": engine.name,
-        "engine_version": version_of(engine.name),
-        "python": platform.python_version(),
-        "numpy": numpy_version(),
-        "machine": platform.machine(),
-        "threads": args.threads,
-        "affinity": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        **engine.delegate(),
-        "session_options": engine.session_options,
-    }
 
 
 @contextmanager
@@ -448,8 +489,154 @@ def timed_loop(call: Callable[[], Any], *, block_s: float, min_count: int, max_c
     return latencies_ns[:count]
 
 
+def repeat(call: Callable[[], Any], count: int) -> None:
+    for _ in range(count):
+        call()
+
+
 def in_seconds(latencies_ns: "array[int]") -> List[float]:
     return [round(value / 1e9, 9) for value in latencies_ns]
+
+
+def profile_onnxruntime(engine: Any, args: argparse.Namespace) -> Tuple[str, List[Dict[str, Any]]]:
+    """Return the source and the ops; see ONNX Runtime's `enable_profiling`."""
+    with tempfile.TemporaryDirectory(prefix="mnet-") as folder:
+        prefix = json.dumps(str(Path(folder, "profile")))
+        options = {**engine.session_options, "enable_profiling": "true", "profile_file_prefix": prefix}
+        profiled = OnnxRuntimeEngine(_import(engine.name), args.model, args.threads, [], True, options)
+        repeat(profiled.timed_call(), args.warmup_count + args.runs)
+        events = json.loads(Path(profiled.session.end_profiling()).read_text(encoding="utf-8"))
+    suffix, times_us, ops_of = "_kernel_time", {}, {}  # type: str, Dict[Any, List[int]], Dict[Any, str]
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(suffix):
+            key = (event["args"].get("node_index"), event["name"][: -len(suffix)])
+            times_us.setdefault(key, []).append(event["dur"])
+            ops_of[key] = event["args"]["op_name"]
+    ops = []
+    for index, (key, values) in enumerate(times_us.items()):
+        count = len(values) // (args.warmup_count + args.runs)
+        mean_s = sum(values[-args.runs * count :]) / args.runs / 1e6
+        ops.append({"index": index, "name": key[1], "op": ops_of[key], "mean_s": round(mean_s, 10), "count": count})
+    return "onnxruntime profile", ops
+
+
+def profile_litert(engine: Any, args: argparse.Namespace) -> Tuple[str, List[Dict[str, Any]]]:
+    """Return the source and the ops; see `profile_summary`."""
+    if engine.name != "ai-edge-litert" or not (version_of(engine.name) or "").startswith("2.3."):
+        raise Refusal(
+            "layers_unavailable", f"needs ai-edge-litert 2.3. Received: {engine.name} {version_of(engine.name)}"
+        )
+    if args.threads != 1 or args.delegate == "none":
+        raise Refusal("layers_unavailable", "LiteRT's profiler runs with one thread and with XNNPACK")
+    with refusing("layers_unavailable"):
+        summary = profile_summary(engine, args)
+        return "LiteRT profiler", parse_summary(summary, args.runs)
+
+
+class TensorType(ctypes.Structure):
+    """LiteRtRankedTensorType of LiteRT 2.3: an element type, then a rank with one flag above it, sizes, strides."""
+
+    _fields_ = [
+        ("element", ctypes.c_int),
+        ("rank", ctypes.c_uint32),
+        ("sizes", ctypes.c_int32 * 8),
+        ("strides", ctypes.c_uint32 * 8),
+    ]
+
+
+ELEMENTS = {"float32": 1, "int32": 2, "uint8": 3, "int16": 7, "int8": 9}  # LiteRtElementType
+WRITE = 1  # LiteRtTensorBufferLockMode
+CPU = 1  # LiteRtHwAccelerators
+
+
+def profile_summary(engine: LiteRtEngine, args: argparse.Namespace) -> str:
+    """Return the text of LiteRT's profiler, through the C functions of the package's libLiteRt.
+
+    The option that turns the profiler on is TOML text under the name `runtime_options_string`. Nothing is freed: the
+    process ends soon.
+    """
+    import ai_edge_litert
+
+    (path,) = Path(ai_edge_litert.__file__).parent.glob("libLiteRt.*")
+    library = ctypes.CDLL(str(path))
+
+    def call(name: str, *arguments: Any) -> None:
+        status = getattr(library, name)(*arguments)
+        if status:
+            raise RuntimeError(f"{name} returned {status}")
+
+    def made(name: str, *arguments: Any) -> ctypes.c_void_p:
+        made_here = ctypes.c_void_p()
+        call(name, *arguments, ctypes.byref(made_here))
+        return made_here
+
+    one, none = ctypes.c_size_t(1), ctypes.c_size_t(0)
+    environment = made("LiteRtCreateEnvironment", 0, None)
+    model = made("LiteRtCreateModelFromFile", environment, os.fsencode(args.model))
+    options = made("LiteRtCreateOptions")
+    call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
+    keep = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda pointer: None)
+    text = ctypes.create_string_buffer(b"enable_profiling = true\n")
+    call("LiteRtAddOpaqueOptions", options, made("LiteRtCreateOpaqueOptions", b"runtime_options_string", text, keep))
+    compiled = made("LiteRtCreateCompiledModel", environment, model, options)
+    profiler = made("LiteRtCompiledModelGetProfiler", compiled)
+    if not profiler:
+        raise RuntimeError("the library has no profiler")
+    buffers = []
+    for kind, tensors in zip(("Input", "Output"), engine.tensor_types()):  # noqa: B905 - since Python 3.10
+        ((shape, dtype),) = tensors  # one input, one output
+        needs = made(f"LiteRtGetCompiledModel{kind}BufferRequirements", compiled, none, none)
+        tensor = TensorType(ELEMENTS[dtype], len(shape), (ctypes.c_int32 * 8)(*shape), (ctypes.c_uint32 * 8)())
+        create = "LiteRtCreateManagedTensorBufferFromRequirements"
+        buffers.append(made(create, environment, ctypes.byref(tensor), needs))
+        if kind == "Input":
+            values = random_values(shape, dtype)
+            address = ctypes.c_void_p()
+            call("LiteRtLockTensorBuffer", buffers[0], ctypes.byref(address), WRITE)
+            ctypes.memmove(address, values.ctypes.data, values.nbytes)
+            call("LiteRtUnlockTensorBuffer", buffers[0])
+    given, answered = ((ctypes.c_void_p * 1)(buffer) for buffer in buffers)
+
+    def run() -> None:
+        call("LiteRtRunCompiledModel", compiled, none, one, given, one, answered)
+
+    repeat(run, args.warmup_count)
+    call("LiteRtResetProfiler", profiler)
+    call("LiteRtStartProfiler", profiler)
+    repeat(run, args.runs)
+    call("LiteRtStopProfiler", profiler)
+    summary = ctypes.c_char_p()
+    call("LiteRtGetProfileSummary", profiler, compiled, ctypes.byref(summary))
+    return (summary.value or b"").decode(errors="replace")
+
+
+# node type, start, first, average, its share, the shares so far, memory, times called, name
+SUMMARY_LINE = re.compile(r"\s*(\S.*?)\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+([\d.]+)%\s+[\d.]+%\s+[\d.]+\s+(\d+)\s+(\S.*?)\s*")
+SUMMARY_TOTAL = re.compile(r"Timings \(microseconds\):.*\b(?:sum|curr)=(\d+)")
+
+
+def parse_summary(text: str, runs: int) -> List[Dict[str, Any]]:
+    """Return the ops of a summary in the order of running.
+
+    The averages are rounded to a microsecond; the shares of the whole time are finer. Ops of one type at the same place
+    of several delegates are one line, called several times a run.
+    """
+    in_order = text.partition("Run Order")[2].partition("Top by Computation Time")[0]
+    total = SUMMARY_TOTAL.search(text)
+    found = [match for match in map(SUMMARY_LINE.fullmatch, in_order.splitlines()) if match]
+    if total is None or not found:
+        raise ValueError("LiteRT's summary has another form than that of 2.3")
+    run_s = int(total[1]) / runs / 1e6
+    return [
+        {
+            "index": index,
+            "name": match[4],
+            "op": match[1],
+            "mean_s": round(float(match[2]) / 100 * run_s, 10),
+            "count": int(match[3]) // runs,
+        }
+        for index, match in enumerate(found)
+    ]
 
 
 def peak_rss_bytes() -> Optional[int]:
@@ -536,12 +723,15 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     timed.add_argument("--session-option", action="append", default=[], metavar="KEY=VALUE")
     timed.add_argument("--deadline-s", type=float, default=60.0)
     timed.add_argument("--warmup-count", type=count_of, default=10)
-    timed.add_argument("--max-count", type=count_of, default=100_000)
     command = commands.add_parser("time", parents=[common, timed], help="time one block of calls")
     command.add_argument("--warmup-s", type=float, default=0.5)
     command.add_argument("--block-s", type=float, default=2.0)
     command.add_argument("--min-count", type=count_of, default=10)
+    command.add_argument("--max-count", type=count_of, default=100_000)
     command.set_defaults(run=measure)
+    command = commands.add_parser("layers", parents=[common, timed], help="tell how long each op takes")
+    command.add_argument("--runs", type=count_of, default=50)
+    command.set_defaults(run=layers)
     return parser.parse_args(arguments)
 
 
