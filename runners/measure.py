@@ -16,10 +16,11 @@ from mnet_deploy.errors import CommandFailed
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
 from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
-from mnet_deploy.measurement.statistics import is_settled, median_interval
+from mnet_deploy.measurement.statistics import interval_width, is_settled, median_interval
 from mnet_deploy.measurement.verdict import judge_run
 from mnet_deploy.runners.agent_events import AgentAnswer
 from mnet_deploy.runners.device_session import DeviceSession
+from mnet_deploy.units import format_seconds
 
 COOL_DOWN_POLL_S = 5.0
 
@@ -150,9 +151,13 @@ class MeasuringRun:
             return "time"
         if rounds < self._protocol.min_blocks:
             return None
-        if all(is_settled(_medians(collected), self._protocol.max_interval) for collected in self._collected):
+        if all(self._settled(collected) for collected in self._collected):
             return "interval"
         return "blocks" if rounds >= self._protocol.max_blocks else None
+
+    def _settled(self, collected: _Collected) -> bool:
+        medians = _medians(collected)
+        return bool(medians) and is_settled(median_interval(medians), median(medians), self._protocol.max_interval)
 
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
@@ -182,7 +187,8 @@ class MeasuringRun:
         interval = median_interval(medians)
         if interval is None:
             return ""
-        return f": {median(medians) * 1e3:.3g} ms, 95 % within {(interval[1] - interval[0]) / 2 / median(medians):.1%}"
+        middle = median(medians)
+        return f": {format_seconds(middle)}, 95 % within {interval_width(interval, middle):.1%}"
 
 
 def _medians(collected: _Collected) -> tuple[float, ...]:

@@ -1,0 +1,90 @@
+"""Which of two measurements of one run is faster, by how much, and how sure that is."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from mnet_deploy.errors import SpecError
+from mnet_deploy.measurement.measurement import Measurement
+from mnet_deploy.measurement.statistics import blocks_needed, ratio_interval, ratio_of_medians
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Two measurements whose blocks were taken in turn.
+
+    Attributes:
+        a: what is compared,
+        b: and with what.
+        ratio: median of A over median of B: below 1, A is faster.
+        interval: 95 % interval of the ratio, rounds drawn as a whole; None from fewer than 2 rounds.
+        rounds: that both have a block in.
+        more_rounds: how many more it should take until the interval excludes 1: 0 if it does; None if the two are
+            practically equal or nothing can be said.
+    """
+
+    a: Measurement
+    b: Measurement
+    ratio: float
+    interval: tuple[float, float] | None
+    rounds: int
+    more_rounds: int | None
+
+    @property
+    def decided(self) -> bool:
+        """Whether the interval excludes 1."""
+        return self.interval is not None and not self.interval[0] <= 1 <= self.interval[1]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures."""
+        return {
+            "a": self.a.label,
+            "b": self.b.label,
+            "ratio": self.ratio,
+            "interval": self.interval,
+            "rounds": self.rounds,
+            "more_rounds": self.more_rounds,
+            "decided": self.decided,
+        }
+
+
+def compare(a: Measurement, b: Measurement) -> Comparison:
+    """Compare two measurements of one run.
+
+    Raises:
+        SpecError: one of them has no median.
+    """
+    rounds = min(len(a.block_medians_s), len(b.block_medians_s))
+    if rounds == 0:
+        raise SpecError(f"nothing to compare: {a.file.file} or {b.file.file} has no latency")
+    a_medians, b_medians = a.block_medians_s[:rounds], b.block_medians_s[:rounds]
+    return Comparison(
+        a=a,
+        b=b,
+        ratio=ratio_of_medians(a_medians, b_medians),
+        interval=ratio_interval(a_medians, b_medians),
+        rounds=rounds,
+        more_rounds=blocks_needed(a_medians, b_medians),
+    )
+
+
+def sentence(comparison: Comparison) -> str:
+    """Return what the comparison says."""
+    a, b = _name(comparison.a, comparison.b), _name(comparison.b, comparison.a)
+    ratio, interval = comparison.ratio, comparison.interval
+    if interval is None:
+        return f"{a} takes {ratio:.3f} times as long as {b}; from one round nothing more can be said."
+    said = f"{a} takes {ratio:.3f} times as long as {b} (95 %: {interval[0]:.3f} to {interval[1]:.3f}, "
+    said += f"{comparison.rounds} rounds)"
+    if comparison.decided:
+        change = abs(1 - ratio)
+        return f"{said}: it is {'faster' if ratio < 1 else 'slower'}, by {change:.1%}."
+    if comparison.more_rounds is None:
+        return f"{said}: no difference that would matter."
+    return f"{said}: undecided; about {comparison.more_rounds} more rounds should tell (--min-blocks)."
+
+
+def _name(measurement: Measurement, other: Measurement) -> str:
+    """Return the file, and what else tells it from the other one."""
+    mine, theirs = measurement.label, other.label
+    more = [f"{key} {value}" for key, value in mine.items() if key != "file" and value != theirs[key]]
+    return " ".join([measurement.file.file, *([f"({', '.join(more)})"] if more else [])])
