@@ -3,13 +3,18 @@
 import re
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import urlsplit
 
 from mnet_deploy.errors import SpecError
 
 _FORMS = "local: (this machine) or ssh://[user@]host[:port]"
-# What OpenSSH takes for a host or an alias in its configuration; a leading dash would be an option of ssh.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|\[?[0-9A-Fa-f:.]+(%\w+)?\]?")
+# What OpenSSH takes for a user, a host or an alias in its configuration; a leading dash would be an option of ssh.
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
+# Not urllib's: it turns host names into lower case, and an alias may have capitals.
+_SSH = re.compile(
+    r"ssh://(?:(?P<user>[^@/]*)@)?(?:\[(?P<ipv6>[^]/]*)\]|(?P<host>[^]@:/[]*))(?::(?P<port>[0-9]{1,5}))?/?"
+)
+_LAST_PORT = 65535
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,14 +24,27 @@ class DeviceAddress:
     Attributes:
         scheme: `local` or `ssh`.
         user: None for the one that ssh's own configuration names.
-        host: name, alias of ssh's configuration or IP address; empty for `local`.
+        host: name, alias of ssh's configuration or IP address (IPv6 without brackets); empty for `local`.
         port: None for the one that ssh's own configuration names.
+
+    Raises:
+        SpecError: ssh would not take it for a user, a host and a port.
     """
 
     scheme: str
     user: str | None = None
     host: str = ""
     port: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check it: what gets here reaches the command line of ssh."""
+        if self.scheme == "local" and (self.user, self.host, self.port) == (None, "", None):
+            return
+        user_fits = self.user is None or _NAME.fullmatch(self.user)
+        host_fits = _NAME.fullmatch(self.host) or _IPV6.fullmatch(self.host)
+        port_fits = self.port is None or 1 <= self.port <= _LAST_PORT
+        if self.scheme != "ssh" or not (user_fits and host_fits and port_fits):
+            raise _unreadable(str(self))
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -37,25 +55,20 @@ class DeviceAddress:
         """
         if text in ("local:", "local"):
             return cls(scheme="local")
-        parts = urlsplit(text)
-        try:
-            port = parts.port
-        except ValueError:
-            raise _unreadable(text) from None
-        user, host = parts.username, parts.hostname or ""
-        names = [host] if user is None else [user, host]
-        if parts.scheme != "ssh" or parts.path.strip("/") or parts.query or parts.password is not None:
+        found = _SSH.fullmatch(text)
+        if found is None:
             raise _unreadable(text)
-        if not all(_NAME.fullmatch(name) for name in names):
-            raise _unreadable(text)
-        return cls(scheme="ssh", user=user, host=host, port=port)
+        port = None if found["port"] is None else int(found["port"])
+        return cls(scheme="ssh", user=found["user"], host=found["ipv6"] or found["host"] or "", port=port)
 
     def __str__(self) -> str:
         """Return the form that `parse` reads."""
         if self.scheme == "local":
             return "local:"
+        user = "" if self.user is None else f"{self.user}@"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"ssh://{self.destination.removesuffix(self.host)}{host}{f':{self.port}' if self.port else ''}"
+        port = "" if self.port is None else f":{self.port}"
+        return f"{self.scheme}://{user}{host}{port}"
 
     @property
     def destination(self) -> str:
@@ -64,4 +77,6 @@ class DeviceAddress:
 
 
 def _unreadable(text: str) -> SpecError:
-    return SpecError(f"a device is {_FORMS}. Received: {text!r}")
+    with_scheme = f"ssh://{text}"
+    hint = f". Did you mean {with_scheme}?" if "://" not in text and _SSH.fullmatch(with_scheme) else ""
+    return SpecError(f"a device is {_FORMS}. Received: {text!r}{hint}")
