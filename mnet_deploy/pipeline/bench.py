@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 
 from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_path
@@ -20,6 +21,7 @@ from mnet_deploy.runners.transport import Transport
 
 CONNECT_TIMEOUT_S = 60.0
 PINNED_GOVERNOR = "performance"
+SUSTAINED_BLOCK_S = 20.0  # between blocks the device rests for as long as a process takes to start: keep that share small
 _ENGINES_FOR = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",), ".ort": ("onnxruntime",)}
 
 
@@ -79,6 +81,13 @@ class BenchFile:
         """What its sidecar says ONNX Runtime has to be told; the number of threads is the run's."""
         options = ((self.artifact.runtime or {}) if self.artifact else {}).get("session_options", {})
         return tuple(f"{key}={value}" for key, value in options.items() if key != "intra_op_num_threads")
+
+
+def sustaining(duration_s: float, *, pin: bool) -> Protocol:
+    """Return the protocol that keeps one file running for a time."""
+    block_s = min(SUSTAINED_BLOCK_S, duration_s / Protocol().min_blocks)
+    most = max(Protocol().min_blocks, ceil(duration_s / block_s))
+    return Protocol(block_s=block_s, max_interval=0.0, max_blocks=most, time_limit_s=duration_s, pin=pin)
 
 
 def bench(request: BenchRequest, progress: Progress) -> BenchResult:

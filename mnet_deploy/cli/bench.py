@@ -1,0 +1,192 @@
+"""Measure latency on a device, with a verdict.
+
+A device is local: (this machine) or ssh://[user@]host[:port], reached by the system's ssh with your own configuration;
+`mnet device check` says whether it is ready. Each block is one process that warms up and then times single inferences
+of one file, engine, delegate and number of threads; all configurations get one block a round, forwards and backwards
+in turn, until the 95 % interval of the median (drawn from blocks, never from single inferences) is within 2 %.
+
+The verdict says what the number is worth: VALID, SUSPECT (to be read with its reasons) or INVALID (not to be used).
+Conditions before and after (throttling, temperature, clocks, governor, other load) are part of it.
+
+Every run is stored in mnet-results/: a small JSON for git, and every single latency beside it. Exit status 1: a
+measurement is INVALID, or slower than --baseline allows; 3: the device failed, or the baseline is not comparable.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mnet_deploy.cli.values import duration_s, fraction, number, whole_number
+from mnet_deploy.errors import SpecError
+
+if TYPE_CHECKING:
+    from mnet_deploy.measurement.run_config import Protocol
+    from mnet_deploy.pipeline.bench import BenchRequest
+    from mnet_deploy.pipeline.bench_report import BenchReport
+
+HELP = "measure latency on this machine or over ssh, with a verdict"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's options."""
+    parser.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT", help=".tflite, .onnx or .ort files")
+    parser.add_argument("--device", default="local:", metavar="ADDRESS", help="where (default: local:)")
+    _add_configurations(parser)
+    _add_protocol(parser)
+    _add_questions(parser)
+    parser.add_argument(
+        "--results", type=Path, default=Path("mnet-results"), metavar="FOLDER", help="the store (default: mnet-results)"
+    )
+    parser.add_argument("--no-store", action="store_true", help="store nothing")
+    parser.add_argument("--json", action="store_true", help="print JSON, with every single latency")
+
+
+def _add_configurations(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what runs: every combination is measured")
+    group.add_argument("--threads", default="1", metavar="N,...", help="numbers of threads (default: 1)")
+    group.add_argument(
+        "--engine",
+        default="",
+        metavar="E,...",
+        help="litert, tflite-runtime, onnxruntime (default: for each file the first that is installed there)",
+    )
+    group.add_argument(
+        "--delegate", default="default", metavar="D,...", help="default (XNNPACK) or none, of .tflite files"
+    )
+    group.add_argument("--affinity", metavar="CORES", help="cores that may be used, such as 2,3 or 0-3 (default: all)")
+
+
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("when it is enough: what differs from the defaults is recorded")
+    group.add_argument("--warmup-count", metavar="N", help="inferences before the timed ones, at least (10)")
+    group.add_argument("--warmup", metavar="TIME", help="and for this long (0.5s)")
+    group.add_argument("--block", metavar="TIME", help="length of a block (2s)")
+    group.add_argument("--min-count", metavar="N", help="and at least this many inferences (10)")
+    group.add_argument("--min-blocks", metavar="N", help="of each configuration (5)")
+    group.add_argument("--max-blocks", metavar="N", help="of each configuration (50)")
+    group.add_argument("--max-interval", metavar="SHARE", help="how near the interval's ends have to be (2%%)")
+    group.add_argument("--time-limit", metavar="TIME", help="no round begins after this (5m)")
+    group.add_argument("--block-timeout", metavar="TIME", help="a block that takes longer is an error (2m)")
+    group.add_argument("--max-start-temperature", metavar="C", help="wait until the device is this cool (65)")
+    group.add_argument("--cool-down", metavar="TIME", help="but no longer than this (5m)")
+    group.add_argument(
+        "--pin", action="store_true", help="set the governor to performance meanwhile (root, or sudo without password)"
+    )
+
+
+def _add_questions(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("questions")
+    group.add_argument("--versus", type=Path, metavar="B", help="compare each file with this one, measured in turn")
+    group.add_argument("--baseline", metavar="RUN", help="compare with a stored run (a file, or its name in the store)")
+    group.add_argument("--max-slowdown", metavar="SHARE", help="what --baseline allows (default: 5%%)")
+    group.add_argument("--sustain", metavar="TIME", help="keep one file running for this long, such as 30m")
+    group.add_argument("--layers", action="store_true", help="time each layer as well, in runs of their own")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, store, print."""
+    _refuse_what_does_not_go_together(args)
+    request = _request(args)
+    from mnet_deploy.pipeline.bench_report import bench_and_report
+    from mnet_deploy.pipeline.bench_text import report_text
+    from mnet_deploy.progress import Progress
+
+    progress = Progress()
+    report = bench_and_report(
+        request,
+        progress,
+        versus=args.versus,
+        baseline=args.baseline,
+        max_slowdown=0.05 if args.max_slowdown is None else fraction(args.max_slowdown, "--max-slowdown"),
+        sustain=args.sustain is not None,
+        layers=args.layers,
+        store=None if args.no_store else args.results,
+        baselines=args.results,
+    )
+    print(json.dumps(report.to_json(), indent=2) if args.json else report_text(report))
+    _say_what_to_know(progress, report)
+    if report.error is not None:
+        raise report.error
+    return report.exit_status
+
+
+def _say_what_to_know(progress: Any, report: "BenchReport") -> None:
+    for warning in report.warnings:
+        progress.note(warning)
+    if report.stored is not None:
+        progress.note(f"stored as {report.stored}")
+
+
+def _refuse_what_does_not_go_together(args: argparse.Namespace) -> None:
+    if args.max_slowdown is not None and args.baseline is None:
+        raise SpecError("--max-slowdown is of --baseline. Received: no --baseline")
+    if args.sustain is not None:
+        for option, given in (
+            ("--versus", args.versus is not None),
+            ("--baseline", args.baseline is not None),
+            ("more than one file", len(args.artifacts) > 1),
+            ("more than one number of threads", "," in args.threads),
+            ("--max-blocks, --max-interval or --time-limit", _any(args.max_blocks, args.max_interval, args.time_limit)),
+        ):
+            if given:
+                raise SpecError(f"--sustain keeps one file running for its time. Received: {option} as well")
+
+
+def _any(*values: object) -> bool:
+    return any(value is not None for value in values)
+
+
+def _request(args: argparse.Namespace) -> "BenchRequest":
+    from mnet_deploy.pipeline.bench import BenchRequest
+    from mnet_deploy.runners.address import DeviceAddress
+
+    files = [*args.artifacts, *([args.versus] if args.versus is not None else [])]
+    return BenchRequest(
+        files=tuple(files),
+        device=DeviceAddress.parse(args.device),
+        engines=_names(args.engine),
+        delegates=_names(args.delegate),
+        threads=tuple(whole_number(text, "--threads") for text in _names(args.threads)),
+        cpu_affinity=None if args.affinity is None else _cores(args.affinity),
+        protocol=_protocol(args),
+    )
+
+
+def _protocol(args: argparse.Namespace) -> "Protocol":
+    from mnet_deploy.measurement.run_config import Protocol
+
+    if args.sustain is not None:
+        from mnet_deploy.pipeline.bench import sustaining
+
+        return sustaining(duration_s(args.sustain, "--sustain"), pin=args.pin)
+    given: dict[str, Any] = {
+        name: whole_number(text, f"--{name.replace('_', '-')}")
+        for name in ("warmup_count", "min_count", "min_blocks", "max_blocks")
+        if (text := getattr(args, name)) is not None
+    }
+    for name in ("warmup", "block", "time_limit", "block_timeout", "cool_down"):
+        if (text := getattr(args, name)) is not None:
+            given[f"{name}_s"] = duration_s(text, f"--{name.replace('_', '-')}")
+    if args.max_interval is not None:
+        given["max_interval"] = fraction(args.max_interval, "--max-interval")
+    if args.max_start_temperature is not None:
+        given["max_start_temperature_c"] = number(args.max_start_temperature, "--max-start-temperature")
+    if "min_blocks" in given and "max_blocks" not in given:
+        given["max_blocks"] = max(given["min_blocks"], Protocol().max_blocks)
+    return Protocol(**given, pin=args.pin)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    cores: list[int] = []
+    for part in _names(text):
+        first, dash, last = part.partition("-")
+        low = whole_number(first, "--affinity")
+        cores += range(low, whole_number(last, "--affinity") + 1) if dash else [low]
+    if not cores or len(set(cores)) != len(cores):
+        raise SpecError(f"--affinity takes cores such as 2,3 or 0-3. Received: {text!r}")
+    return tuple(cores)
