@@ -107,7 +107,9 @@ def _trainer(
     steps = -(-len(photos["train"].classes) // options.batch_size)
     optimizer = make_optimizer(options, steps_per_epoch=steps)
     leave_undecayed(optimizer, model)
-    model.compile(optimizer, "categorical_crossentropy", metrics=["categorical_accuracy"])
+    # With the variables of both made here, TensorFlow traces the first step once, not twice.
+    optimizer.build(model.trainable_variables)
+    model.compile(optimizer, "categorical_crossentropy", metrics=[keras.metrics.CategoricalAccuracy()])
     return Trainer(
         model=model,
         options=options,

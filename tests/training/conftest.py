@@ -32,7 +32,7 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def split_photos(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("split")
-    write_classes(folder / "train", count=8)
+    write_classes(folder / "train", count=10)
     write_classes(folder / "val", count=3, first_seed=50_000, classes=CLASSES[:2])
     write_classes(folder / "test", count=4, first_seed=90_000)
     return folder
