@@ -1,0 +1,80 @@
+"""The table of what makes a measurement doubtful or worthless.
+
+INVALID is what changes the number by more than its interval says and by an unknown amount, or puts it under a wrong
+name. SUSPECT is what may have changed it, or what a reader has to know.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mnet_deploy.measurement import device_rules as device
+from mnet_deploy.measurement import sample_rules as samples
+from mnet_deploy.measurement import setup_rules as setup
+from mnet_deploy.measurement.measurement import Measurement, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One question to a measurement.
+
+    Attributes:
+        name: by which reasons name it.
+        verdict: what it makes of a measurement.
+        check: returns what was seen and what to do, a sentence; None if there is nothing to say.
+    """
+
+    name: str
+    verdict: Verdict
+    check: Callable[[Measurement], str | None]
+
+
+SUSPECT, INVALID = Verdict.SUSPECT, Verdict.INVALID
+
+RULES: tuple[Rule, ...] = (
+    Rule("no_result", INVALID, samples.no_result),
+    Rule("impossible_latency", INVALID, samples.impossible_latency),
+    Rule("other_engine", INVALID, setup.other_engine),
+    Rule("delegate_unasked", INVALID, setup.delegate_unasked),
+    Rule("under_voltage", INVALID, device.throttle_rule(0)),
+    Rule("clock_capped", INVALID, device.throttle_rule(1)),
+    Rule("throttled", INVALID, device.throttle_rule(2)),
+    Rule("soft_limit", SUSPECT, device.throttle_rule(3)),
+    Rule("throttled_since_boot", SUSPECT, device.throttled_since_boot),
+    Rule("started_warm", SUSPECT, device.started_warm),
+    Rule("hot", SUSPECT, device.hot),
+    Rule("governor_changed", INVALID, device.governor_changed),
+    Rule("not_pinned", SUSPECT, device.not_pinned),
+    Rule("powersave", SUSPECT, device.powersave),
+    Rule("clock_below_max", SUSPECT, device.clock_below_max),
+    Rule("clock_drift", SUSPECT, device.clock_drift),
+    Rule("other_load", SUSPECT, device.other_load),
+    Rule("memory_short", SUSPECT, device.memory_short),
+    Rule("delegate_fallback", SUSPECT, setup.delegate_fallback),
+    Rule("too_many_threads", SUSPECT, setup.too_many_threads),
+    Rule("other_target", SUSPECT, setup.other_target),
+    Rule("weaker_protocol", SUSPECT, setup.weaker_protocol),
+    Rule("summary_only", SUSPECT, samples.summary_only),
+    Rule("few_blocks", SUSPECT, samples.few_blocks),
+    Rule("wide_interval", SUSPECT, samples.wide_interval),
+    Rule("short_window", SUSPECT, samples.short_window),
+    Rule("few_samples", SUSPECT, samples.few_samples),
+    Rule("trend", SUSPECT, samples.trend),
+    Rule("blocks_disagree", SUSPECT, samples.blocks_disagree),
+    Rule("unsettled_warmup", SUSPECT, samples.unsettled_warmup),
+    Rule("interrupted", SUSPECT, samples.interrupted),
+    Rule("crowded_out", SUSPECT, samples.crowded_out),
+    Rule("threads_unused", SUSPECT, samples.threads_unused),
+    Rule("threads_unasked", SUSPECT, samples.threads_unasked),
+    Rule("coarse_timer", SUSPECT, samples.coarse_timer),
+)
+
+SLOWER_WITH_THREADS = "slower_with_threads"  # about two measurements of a run: see `verdict.judge_run`
+
+
+def rule(name: str) -> Rule:
+    """Return the rule of this name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {rule.name: rule for rule in RULES}[name]

@@ -1,0 +1,187 @@
+"""Rules about the samples: enough of them, in windows that are long enough, and do they agree?"""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from mnet_deploy.measurement import predicates
+from mnet_deploy.measurement.measurement import Block, Measurement
+from mnet_deploy.measurement.statistics import interval_width, is_settled
+
+# Blocks that are this far from the median of all are of another state of the device; one in four may be.
+APART = 0.05
+APART_SHARE = 0.25
+
+# The first tenth of a block (3 inferences at least) against its second half.
+UNSETTLED = 1.05
+UNSETTLED_FIRST = 10
+
+# Of the timed loop, what is not inference is under 1 %. More: the process did not run for a while.
+OUTSIDE_SHARE = 0.05
+
+# One thread always works while an inference runs: with less processor time than this share, others had the core.
+OWN_SHARE = 0.9
+# Several threads that take no more time than this many took turns, or were never started.
+ONE_THREAD_CORES = 1.2
+# What engines do besides (a pool that spins before it sleeps) stays below half a core.
+MORE_THREADS_CORES = 0.5
+
+
+def no_result(measurement: Measurement) -> str | None:
+    if measurement.median_s is not None:
+        return None
+    return "No block has a result; look at the errors of the blocks, and measure again."
+
+
+def impossible_latency(measurement: Measurement) -> str | None:
+    values = timed_latencies(measurement) or measurement.block_medians_s
+    seen = predicates.impossible(values)
+    return (
+        f"The device gave {seen}, which no clock does; measure again, and report it if it comes back." if seen else None
+    )
+
+
+def timed_latencies(measurement: Measurement) -> list[float]:
+    """Return every latency of the blocks that have them."""
+    return [value for block in measurement.blocks for value in block.latency_s or ()]
+
+
+def summary_only(measurement: Measurement) -> str | None:
+    if not measurement.blocks or measurement.latency_s is not None:
+        return None
+    return (
+        "The tool gave summaries only, so that windows, warm-up and outliers cannot be checked; "
+        "use a tool that keeps every latency."
+    )
+
+
+def few_blocks(measurement: Measurement) -> str | None:
+    count, required = len(measurement.block_medians_s), measurement.protocol.min_blocks
+    if not 0 < count < required:
+        return None
+    return f"There are {count} blocks instead of at least {required}; allow more time (--time-limit)."
+
+
+def wide_interval(measurement: Measurement) -> str | None:
+    """Find medians that are not known as well as was asked for; one that would need only one block more counts, too."""
+    median_s, limit = measurement.median_s, measurement.protocol.max_interval
+    if median_s is None or is_settled(measurement.interval_s, median_s, limit):
+        return None
+    if measurement.interval_s is None:
+        return "One block gives no interval of the median; measure 5 or more (--min-blocks)."
+    width = interval_width(measurement.interval_s, median_s)
+    why = {"time": "when the time was up", "blocks": "after the most blocks allowed"}.get(measurement.stopped, "")
+    return (
+        f"The 95 % interval of the median was ±{width:.1%} instead of ±{limit:.1%} {why}".rstrip()
+        + "; allow more time (--time-limit), or quieten the device."
+    )
+
+
+def short_window(measurement: Measurement) -> str | None:
+    for block in measurement.blocks:
+        window_s = block.wall_s if block.wall_s is not None else sum(block.latency_s) if block.latency_s else None
+        if window_s is None:
+            continue
+        seen = predicates.window_too_short(window_s, measurement.protocol.block_s)
+        if seen:
+            return f"Block {block.number} has {seen}; measure again without a limit on the number of inferences."
+    return None
+
+
+def few_samples(measurement: Measurement) -> str | None:
+    for block in measurement.blocks:
+        seen = block.latency_s is not None and predicates.too_few(len(block.latency_s), measurement.protocol.min_count)
+        if seen:
+            return f"Block {block.number} has {seen}; measure again without a limit on the number of inferences."
+    return None
+
+
+def trend(measurement: Measurement) -> str | None:
+    seen = predicates.drifting(measurement.block_medians_s)
+    return f"The {seen}; warm the device up, or cool it, until its speed stays." if seen else None
+
+
+def blocks_disagree(measurement: Measurement) -> str | None:
+    """Find devices with two speeds, whose median can be sure and yet say little."""
+    medians, median_s = measurement.block_medians_s, measurement.median_s
+    if median_s is None:
+        return None
+    apart = sum(abs(value - median_s) > APART * median_s for value in medians)
+    if apart <= APART_SHARE * len(medians):
+        return None
+    return (
+        f"{apart} of {len(medians)} blocks are more than {APART:.0%} from the median of all: the device has more than "
+        "one speed; look for other programs, pin the clock (--pin) or the cores (--affinity)."
+    )
+
+
+def unsettled_warmup(measurement: Measurement) -> str | None:
+    seen = [ratio for block in measurement.blocks if (ratio := _first_over_rest(block.latency_s)) is not None]
+    if not seen or median(seen) <= UNSETTLED:
+        return None
+    return (
+        f"Blocks begin {median(seen) - 1:.0%} slower than they end, so that the warm-up was too short; "
+        "lengthen it (--warmup-s, --warmup-count)."
+    )
+
+
+def _first_over_rest(latency_s: Sequence[float] | None) -> float | None:
+    if latency_s is None or len(latency_s) < UNSETTLED_FIRST:
+        return None
+    first = latency_s[: max(3, len(latency_s) // 10)]
+    return median(first) / median(latency_s[len(latency_s) // 2 :])
+
+
+def interrupted(measurement: Measurement) -> str | None:
+    for block in measurement.blocks:
+        if block.wall_s is None or not block.latency_s:
+            continue
+        outside = block.wall_s / sum(block.latency_s) - 1
+        if outside > OUTSIDE_SHARE:
+            return (
+                f"In block {block.number}, {outside:.0%} of the time passed between inferences: the program was "
+                "stopped or had to wait; find out what did it, and measure again."
+            )
+    return None
+
+
+def crowded_out(measurement: Measurement) -> str | None:
+    """Find blocks in which the program did not get even one core; a hypervisor's steal shows here, too."""
+    ratios = list(_cores_used(measurement.blocks))
+    if not ratios or min(ratios) >= OWN_SHARE:
+        return None
+    return (
+        f"In one block the program ran for only {min(ratios):.0%} of the time, the rest went to others (programs, or "
+        "guests of the same hypervisor); stop them, and measure again."
+    )
+
+
+def threads_unused(measurement: Measurement) -> str | None:
+    ratios, threads = list(_cores_used(measurement.blocks)), measurement.config.threads
+    if not ratios or threads < 2 or median(ratios) > ONE_THREAD_CORES:
+        return None
+    return (
+        f"{threads} threads were asked for and {median(ratios):.1f} cores' worth of time was used: the engine works "
+        "with one thread here; measure with --threads 1."
+    )
+
+
+def threads_unasked(measurement: Measurement) -> str | None:
+    ratios, threads = list(_cores_used(measurement.blocks)), measurement.config.threads
+    if not ratios or median(ratios) <= threads + MORE_THREADS_CORES:
+        return None
+    return (
+        f"{threads} threads were asked for and {median(ratios):.1f} cores' worth of time was used: the engine takes "
+        "more threads than it was told; bind it to cores (--affinity)."
+    )
+
+
+def _cores_used(blocks: Sequence[Block]) -> Iterator[float]:
+    for block in blocks:
+        if block.wall_s and block.cpu_s is not None:
+            yield block.cpu_s / block.wall_s
+
+
+def coarse_timer(measurement: Measurement) -> str | None:
+    values = timed_latencies(measurement)
+    seen = predicates.timer_too_coarse(values) if len(values) >= measurement.protocol.min_count else None
+    return f"The clock of the device gives {seen}; time several inferences at once there." if seen else None

@@ -1,0 +1,91 @@
+"""Rules about what was measured: is it what was asked for, and does it fit the device?"""
+
+from mnet_deploy.measurement.device_rules import X86_MACHINES
+from mnet_deploy.measurement.measurement import Measurement
+from mnet_deploy.measurement.run_config import Protocol
+
+# With less of the graph in the delegate, its name says little about the number.
+DELEGATED_SHARE = 0.5
+
+# The engine that each choice stands for, as its package is called.
+PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
+
+LESS_IS_WEAKER = ("warmup_count", "warmup_s", "block_s", "min_count", "min_blocks")
+MORE_IS_WEAKER = ("max_interval", "max_start_temperature_c")
+
+
+def other_engine(measurement: Measurement) -> str | None:
+    """Find engines, threads and cores that are not those asked for: the number would stand under a wrong name."""
+    config, engine = measurement.config, measurement.engine
+    asked: dict[str, tuple[object, object]] = {
+        "the engine": (PACKAGES[config.engine], engine.name),
+        "the number of threads": (config.threads, engine.threads),
+    }
+    if config.cpu_affinity is not None:
+        asked["the cores"] = (tuple(sorted(config.cpu_affinity)), tuple(sorted(engine.affinity or ())))
+    for what, (wanted, found) in asked.items():
+        if wanted != found:
+            return f"Asked for {what} {wanted}, the device used {found}; look at how its environment is set up."
+    return None
+
+
+def delegate_unasked(measurement: Measurement) -> str | None:
+    if measurement.config.delegate != "none" or measurement.engine.delegate in ("none", None):
+        return None
+    return (
+        f"Asked to leave the delegate out, the engine used {measurement.engine.delegate}; "
+        "measure with --delegate default."
+    )
+
+
+def delegate_fallback(measurement: Measurement) -> str | None:
+    """Find engines whose own delegate did not take the graph, which none of them says.
+
+    tflite-runtime's XNNPACK takes no int8 graphs, and LiteRT leaves it out where it cannot read the number of
+    processors; both then compute with their own kernels, several times slower and with other answers.
+    """
+    engine = measurement.engine
+    if measurement.config.delegate != "default" or measurement.config.engine == "onnxruntime":
+        return None
+    if engine.delegate == "none" or engine.delegated_nodes == 0:
+        return (
+            f"{engine.name} fell back to its own kernels without a word: XNNPACK did not take this file; "
+            "if that is what is meant, say so with --delegate none."
+        )
+    if engine.nodes and engine.delegated_nodes is not None and engine.delegated_nodes < DELEGATED_SHARE * engine.nodes:
+        return (
+            f"XNNPACK took {engine.delegated_nodes} of {engine.nodes} nodes of the graph, {engine.name} computed the "
+            "others with its own kernels; see with mnet inspect which ops the file has."
+        )
+    return None
+
+
+def too_many_threads(measurement: Measurement) -> str | None:
+    affinity = measurement.engine.affinity
+    cores = len(affinity if affinity is not None else measurement.device.cores)
+    if not cores or measurement.config.threads <= cores:
+        return None
+    return f"{measurement.config.threads} threads share {cores} cores and wait for each other; use at most {cores}."
+
+
+def other_target(measurement: Measurement) -> str | None:
+    tune, machine = measurement.file.tune, measurement.engine.machine or measurement.device.machine
+    if tune != "x86" or machine is None or machine in X86_MACHINES:
+        return None
+    return f"The file is arranged for x86 and ran on {machine}; export it with --tune portable."
+
+
+def weaker_protocol(measurement: Measurement) -> str | None:
+    """Find protocols that ask for less than the default one, which is what VALID stands for."""
+    protocol, default = measurement.protocol, Protocol()
+    weaker = [
+        f"{name} {getattr(protocol, name):g} instead of {getattr(default, name):g}"
+        for names, sign in ((LESS_IS_WEAKER, 1), (MORE_IS_WEAKER, -1))
+        for name in names
+        if sign * getattr(protocol, name) < sign * getattr(default, name)
+    ]
+    if not weaker:
+        return None
+    return (
+        f"The protocol asked for less than the default one ({', '.join(weaker)}); measure again without these options."
+    )
