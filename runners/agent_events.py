@@ -1,7 +1,7 @@
 """What the agent on a device says, line by line, and whether all of it arrived."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,17 @@ from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, ToolMissing
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.transport import CommandResult, RemoteProcess
 
-EXTRA_OF_ENGINE = {"litert": "litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnx"}
+
+class AgentRefusal(CommandFailed):
+    """The agent itself says why it cannot do what it was asked.
+
+    Attributes:
+        kind: one of those that the agent's documentation lists.
+    """
+
+    def __init__(self, message: str, *, kind: str, command: Sequence[str], return_code: int, output: str) -> None:
+        super().__init__(message, command=command, return_code=return_code, output=output)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +98,9 @@ def _events(line: str) -> Iterator[dict[str, Any]]:
 
 
 def _refusal(event: dict[str, Any], what: str, result: CommandResult) -> DeviceError:
-    kind, message = event.get("kind"), event.get("message", "")
+    kind, message = str(event.get("kind")), str(event.get("message", ""))
     if kind == "engine_missing":
-        engine = str(event.get("engine", ""))
-        extra = EXTRA_OF_ENGINE.get(engine, engine)
-        return ToolMissing(
-            engine or "the engine",
-            f"pip install 'mnet-deploy[{extra}]' here, or `mnet device setup` for another device",
-        )
-    return CommandFailed(
-        f"{what}: {message}", command=result.argv, return_code=result.return_code, output=result.stderr
+        return ToolMissing(f"{what}: {message}", "`mnet device check` says what can be installed there")
+    return AgentRefusal(
+        f"{what}: {message}", kind=kind, command=result.argv, return_code=result.return_code, output=result.stderr
     )

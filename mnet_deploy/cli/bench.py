@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mnet_deploy.measurement.run_config import Protocol
     from mnet_deploy.pipeline.bench import BenchRequest
     from mnet_deploy.pipeline.bench_report import BenchReport
+    from mnet_deploy.progress import Progress
 
 HELP = "measure latency on this machine or over ssh, with a verdict"
 
@@ -111,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     return report.exit_status
 
 
-def _say_what_to_know(progress: Any, report: "BenchReport") -> None:
+def _say_what_to_know(progress: "Progress", report: "BenchReport") -> None:
     for warning in report.warnings:
         progress.note(warning)
     if report.stored is not None:

@@ -21,7 +21,7 @@ from mnet_deploy.runners.transport import Transport
 
 CONNECT_TIMEOUT_S = 60.0
 PINNED_GOVERNOR = "performance"
-SUSTAINED_BLOCK_S = 20.0  # between blocks the device rests for as long as a process takes to start: keep that share small
+SUSTAINED_BLOCK_S = 20.0  # between blocks the device rests while a process starts: keep that share small
 _ENGINES_FOR = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",), ".ort": ("onnxruntime",)}
 
 
