@@ -12,7 +12,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # The options of `mnet` that make hands on. They reach the recipes through the environment, never through the recipe's
 # text, so no shell ever parses their values; `value` keeps make itself from expanding a $ in them.
-OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO LAYOUT BATCH TUNE OUT FORCE ROUNDS DATA
+OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO LAYOUT BATCH TUNE OUT FORCE ROUNDS DATA PI THREADS DEVICE
 $(foreach option,$(OPTIONS),$(eval override $(option) := $$(value $(option))))
 export $(OPTIONS)
 
@@ -22,6 +22,7 @@ help:  ## List the targets
 	@echo
 	@echo "export-tflite takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= PRECISION= IO= OUT= FORCE=1,"
 	@echo "export-onnx those and LAYOUT= BATCH= TUNE=,"
+	@echo "bench takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= THREADS=1,4, bench-pi PI= as well,"
 	@echo "train-default takes DATA= OUT= FORCE=1,"
 	@echo "cost takes ALPHA= RESOLUTION= CLASSES=, test takes ARGS= (options of pytest)."
 	@echo "Every target sets up $(VENV) by itself; PYTHON=python3.12 chooses the interpreter of a new one."
@@ -78,6 +79,25 @@ export-tflite: $(EXPORT)  ## Export a .tflite (with nothing set: the shipped che
 .PHONY: export-onnx
 export-onnx: $(EXPORT)  ## Export an .onnx (with nothing set: the shipped checkpoint)
 	$(call export,onnx,LAYOUT BATCH TUNE)
+
+# Both formats in int8 and fp32, made anew in a folder that is make's to empty.
+define bench
+@$(call hand_on,WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION) \
+rm -rf exports/bench && \
+"$(BIN)/mnet" export --format tflite,onnx --precision int8,fp32 --out exports/bench "$$@"
+@$(call hand_on,THREADS) \
+"$(BIN)/mnet" bench exports/bench/*_int8.tflite exports/bench/*_int8.onnx exports/bench/*_fp32.tflite \
+  exports/bench/*_fp32.onnx $(1) "$$@"
+endef
+
+.PHONY: bench
+bench: $(EXPORT)  ## Export int8 and fp32 in both formats and measure their latency on this machine
+	$(call bench)
+
+.PHONY: bench-pi
+bench-pi: $(EXPORT)  ## The same on a Raspberry Pi over ssh (PI=pi@raspberrypi.local)
+	@[ -n "$$PI" ] || { echo "make: give PI=, as in PI=pi@raspberrypi.local (see docs/devices.md)" >&2; exit 2; }
+	$(call bench,--device "ssh://$$PI")
 
 .PHONY: train-default
 train-default: $(TRAIN)  ## Train the shipped checkpoint again (DATA=folder of its photos) and compare with it
