@@ -17,7 +17,7 @@ is installed), a .onnx or .ort with ONNX Runtime. --engine insists on one of the
 
 Standard output is JSON Lines: `start` with the engine and its version, and as the last line `end` with the nonce and
 the count. Without that last line the run failed. What engines print goes to standard error. An error is one line
-`error` with its kind and a message, and the exit status 1.
+`error` with its kind, a message and the engine that was asked for, and the exit status 1.
 
 Standard input is the watchdog's: whoever started the agent keeps it open. When it ends, the agent exits with status 4
 at once; after --deadline-s with status 5. If an engine holds Python's lock, so that the watchdog cannot run, SIGALRM
@@ -62,7 +62,7 @@ kind is `layers_unavailable`. Lines: `start` and `ready` as above, then
 
     layers   source ("onnxruntime profile", "LiteRT profiler"), runs, total_s (median of as many calls without the
              profiler), ops: index (in the order of running), name, op, mean_s (of one run), count (of calls in a run)
-    end      nonce, count (of runs)
+    end      nonce, count: 0, as there are no samples
 
 Errors come as these kinds: engine_missing, engine_broken (it is there and cannot be imported), wrong_engine (another
 format), model_refused, option_refused, affinity_refused, affinity_unavailable, layers_unavailable, run_failed, failed.
@@ -94,6 +94,7 @@ EXIT_DEADLINE = 5
 ALARM_AFTER_DEADLINE_S = 2.0
 SAMPLES_PER_LINE = 1000
 SEED = 0
+LINES = [sys.stdout]  # the last one is where `emit` writes
 PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
 ONNX_TYPES = {"float": "float32", "double": "float64"}  # those that NumPy calls otherwise
 
@@ -352,14 +353,14 @@ def random_values(shape: List[int], dtype: Any) -> Any:
 
 
 def emit(event: str, **fields: Any) -> None:
-    print(json.dumps({"event": event, **fields}), flush=True)
+    print(json.dumps({"event": event, **fields}), file=LINES[-1], flush=True)
 
 
 def infer(args: argparse.Namespace) -> None:
-    import numpy as np
-
     tensors = json.loads(Path(args.tensors).read_text(encoding="utf-8")) if args.tensors else []
     engine = engine_for(args, tensors)
+    import numpy as np
+
     emit(
         "start",
         engine=engine.name,
@@ -403,7 +404,7 @@ def layers(args: argparse.Namespace) -> None:
         source, ops = profiled(engine, args)
     total_s = round(statistics.median(total_ns) / 1e9, 9)
     emit("layers", source=source, runs=args.runs, total_s=total_s, ops=ops)
-    emit("end", nonce=args.nonce, count=args.runs)
+    emit("end", nonce=args.nonce, count=0)
 
 
 def opened(args: argparse.Namespace) -> Tuple[Engine, Callable[[], Any]]:
@@ -686,10 +687,8 @@ def forget_pid(args: argparse.Namespace) -> None:
 
 def keep_output_to_ourselves() -> None:
     """Send what engines print to standard error; only `emit` writes to the real standard output."""
-    sys.stdout.flush()
-    real = os.dup(1)
+    LINES.append(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(2, 1)
-    sys.stdout = os.fdopen(real, "w", encoding="utf-8")
 
 
 def count_of(text: str) -> int:
@@ -746,8 +745,10 @@ def main() -> int:
             watch(args)
         args.run(args)
     except Exception as error:
-        kind = error.kind if isinstance(error, Refusal) else "failed"
-        emit("error", kind=kind, message=" ".join(str(error).split())[:500])
+        missing = "engine_missing" if isinstance(error, ModuleNotFoundError) else "failed"
+        kind = error.kind if isinstance(error, Refusal) else missing
+        engine = getattr(args, "engine", None)
+        emit("error", kind=kind, message=" ".join(str(error).split())[:500], engine=engine)
         raise
     finally:
         forget_pid(args)
