@@ -1,0 +1,163 @@
+"""The program that holds a device: one at a time, and everything is put right however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+KEEPER = Path(__file__).resolve().parents[2] / "runners" / "keeper.py"
+DEADLINE_S = 20.0
+
+
+@pytest.fixture
+def cpus(tmp_path):
+    """Return a folder that looks like /sys/devices/system/cpu, with two governors."""
+    folder = tmp_path / "cpu"
+    for number, governor in enumerate(("ondemand", "schedutil")):
+        (folder / f"cpu{number}" / "cpufreq").mkdir(parents=True)
+        (folder / f"cpu{number}" / "cpufreq" / "scaling_governor").write_text(governor + "\n")
+    return folder
+
+
+@pytest.fixture
+def temporary(tmp_path):
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def keep(temporary, cpus):
+    """Start keepers: `keep(*options)`; whatever is left of them is killed at the end."""
+    started = []
+
+    def start(*options):
+        command = [sys.executable, "-I", str(KEEPER), "--owner", "a test", "--cpu-folder", str(cpus), *options]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary)},
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(DEADLINE_S)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def says(process):
+    return json.loads(process.stdout.readline())
+
+
+def governors(cpus):
+    return [path.read_text().strip() for path in sorted(cpus.glob("*/cpufreq/scaling_governor"))]
+
+
+def agent_in(folder):
+    """Start what stands for an agent: a process whose command line names the session's folder."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", folder])
+    (Path(folder) / "nonce.pid").write_text(str(process.pid))
+    return process
+
+
+ENDINGS = {
+    "end": lambda process: process.stdin.write("end\n"),
+    "closed": lambda process: process.stdin.close(),
+    "silent": lambda process: process.stdin.write("0.1\n"),
+    "unreadable": lambda process: process.stdin.write("what?\n"),
+    "terminated": lambda process: process.send_signal(signal.SIGTERM),
+    "hung up": lambda process: process.send_signal(signal.SIGHUP),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_it_puts_everything_right(keep, temporary, cpus, ending):
+    process = keep("--pin", "performance")
+    folder = says(process)["folder"]
+    assert governors(cpus) == ["performance", "performance"]
+    agent = agent_in(folder)
+    ENDINGS[ending](process)
+    if ending != "closed":
+        process.stdin.flush()
+    process.wait(DEADLINE_S)
+    assert agent.wait(DEADLINE_S) == -signal.SIGKILL
+    assert governors(cpus) == ["ondemand", "schedutil"]
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_second_one_is_told_who_has_the_device(keep, temporary):
+    first = keep()
+    says(first)
+    second = keep()
+    assert says(second) == {"event": "refused", "kind": "busy", "message": "a test"}
+    assert second.wait(DEADLINE_S) == 1
+    first.stdin.write("end\n")
+    first.stdin.flush()
+    assert says(first)["why"] == "end"
+    assert says(keep())["event"] == "ready"
+
+
+def test_the_next_one_puts_right_what_a_killed_one_left(keep, temporary, cpus):
+    killed = keep("--pin", "performance")
+    folder = says(killed)["folder"]
+    agent = agent_in(folder)
+    killed.kill()
+    killed.wait(DEADLINE_S)
+    assert governors(cpus) == ["performance", "performance"]
+    ready = says(keep())
+    assert ready["swept"] == [folder]
+    assert agent.wait(DEADLINE_S) == -signal.SIGKILL
+    assert governors(cpus) == ["ondemand", "schedutil"]
+    assert not Path(folder).exists()
+
+
+def test_a_governor_that_refuses_ends_it(keep, temporary, cpus):
+    refusing = cpus / "cpu1" / "cpufreq" / "scaling_governor"
+    refusing.unlink()
+    refusing.symlink_to("/proc/self/comm")  # reads well, and takes another name than it is given
+    process = keep("--pin", "performance-and-more-than-15-characters")
+    answer = says(process)
+    assert (answer["event"], answer["kind"]) == ("refused", "governor")
+    assert process.wait(DEADLINE_S) == 1
+    assert governors(cpus)[0] == "ondemand"
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_device_without_governors_cannot_be_pinned(keep, cpus):
+    for path in cpus.glob("*/cpufreq/scaling_governor"):
+        path.unlink()
+    assert says(keep("--pin", "performance"))["kind"] == "governor"
+
+
+def test_time_that_was_allowed_keeps_it(keep):
+    process = keep("--allow-s", "0.5")
+    folder = says(process)["folder"]
+    process.stdin.write("30\n")
+    process.stdin.flush()
+    time.sleep(1.0)
+    assert process.poll() is None
+    assert Path(folder).exists()
+
+
+def test_a_number_that_is_another_programs_now_is_left_alone(keep):
+    process = keep()
+    folder = says(process)["folder"]
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (Path(folder) / "old.pid").write_text(str(bystander.pid))
+    process.stdin.write("end\n")
+    process.stdin.flush()
+    process.wait(DEADLINE_S)
+    assert bystander.poll() is None
+    bystander.kill()
+    bystander.wait(DEADLINE_S)
