@@ -54,11 +54,11 @@ is printed, Python's garbage collector is off, and the watchdog sleeps. Lines, i
     usage    peak_rss_bytes (of the process), wall_s and cpu_s (of the timed block; cpu_s counts all threads)
     end      nonce, count (of samples)
 
-`layers` asks the engine's own profiler how long each op takes, over --runs calls after a warm-up. Measuring costs time
-itself, so that the ops add up to more than a call takes; it is no way to time a model. ONNX Runtime's profile counts
-whole microseconds, rounded down. LiteRT's profiler has no Python interface; it is reached through the C library in the
-package, whose interface changes: of `ai-edge-litert` 2.3 only, with one thread and with XNNPACK. Elsewhere the error's
-kind is `layers_unavailable`. Lines: `start` and `ready` as above, then
+`layers` asks the engine's own profiler how long each op takes, over --runs calls after a warm-up. It is no way to time
+a model: measuring costs time itself, and both profilers count whole microseconds, rounded down, so that the ops of a
+small model add up to more or less than a call takes. LiteRT's profiler has no Python interface; it is reached through
+the C library in the package, whose interface changes: of `ai-edge-litert` 2.3 only, with one thread and with XNNPACK.
+Elsewhere the error's kind is `layers_unavailable`. Lines: `start` and `ready` as above, then
 
     layers   source ("onnxruntime profile", "LiteRT profiler"), runs, total_s (median of as many calls without the
              profiler), ops: index (in the order of running), name, op, mean_s (of one run), count (of calls in a run)
