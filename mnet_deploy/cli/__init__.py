@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from mnet_deploy import __version__
-from mnet_deploy.cli import cost, export, inspect, train, verify
+from mnet_deploy.cli import cost, export, inspect, results, train, verify
 from mnet_deploy.errors import MnetError
 from mnet_deploy.interrupts import catch_interrupts, interrupted
 
@@ -35,7 +35,14 @@ _EXTRA_OF = {
     "tensorflow": "tensorflow",
 }
 
-VERBS: dict[str, ModuleType] = {"cost": cost, "train": train, "export": export, "inspect": inspect, "verify": verify}
+VERBS: dict[str, ModuleType] = {
+    "cost": cost,
+    "train": train,
+    "export": export,
+    "inspect": inspect,
+    "verify": verify,
+    "results": results,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,0 +1,160 @@
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+
+from mnet_deploy.cli import main
+from mnet_deploy.results.run_file import read_run
+
+
+@pytest.fixture
+def results(capsys, tmp_path):
+    """Return a function that runs `mnet results ACTION` on the folder: (exit status, stdout, lines of stderr)."""
+
+    def run(action, *argv):
+        status = main(["results", action, *argv, "--results", str(tmp_path / "mnet-results")])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err.splitlines()
+
+    return run
+
+
+def run_id(files):
+    return read_run(files.path, raw=False).id
+
+
+def test_list_has_a_line_a_measurement(measurement, saved, results):
+    emulated = replace(measurement().device, emulated="qemu-user")
+    first = run_id(saved(measurement(), measurement(threads=4)))
+    second = run_id(saved(measurement(device=emulated, measured_at="2026-03-02T00:00:00+00:00")))
+    status, out, err = results("list")
+    assert (status, err) == (0, [])
+    rows = out.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == [first, first, second]
+    assert ["(emulated)" in row for row in rows] == [False, False, True]
+    for text in ("2026-03-01 12:30", "Raspberry Pi 4 Model B Rev 1.5", "m_int8.tflite", "10 ms", "VALID"):
+        assert text in rows[0]
+
+
+def test_list_warns_of_what_it_cannot_read(measurement, saved, results, tmp_path):
+    saved(measurement())
+    (tmp_path / "mnet-results" / "notes.json").write_text("{}", encoding="utf-8")
+    status, out, err = results("list")
+    assert status == 0
+    assert len(out.splitlines()) == 3
+    assert len(err) == 1
+    assert "notes.json: expected a run" in err[0]
+
+
+def test_an_empty_folder_is_said_to_be_empty(results, tmp_path):
+    (tmp_path / "mnet-results").mkdir()
+    status, out, err = results("list")
+    assert (status, out) == (0, "")
+    assert "no runs yet" in err[0]
+
+
+def test_show_says_where_the_raw_samples_are_missing(measurement, saved, results):
+    files = saved(measurement())
+    status, out, err = results("show")
+    assert (status, err) == (0, [])
+    assert files.path.stem in out
+    assert "m_int8.tflite" in out
+    files.raw_path.unlink()
+    status, _, err = results("show", "latest")
+    assert status == 0
+    assert "raw samples are not here" in err[0]
+
+
+def test_show_has_every_sample_in_json(measurement, saved, results):
+    saved(measurement())
+    shown = json.loads(results("show", "--json")[1])
+    assert tuple(shown["measurements"][0]["latency_s"]) == measurement().latency_s
+    assert shown["measurements"][0]["median_s"] == measurement().median_s
+    listed = json.loads(results("list", "--json")[1])
+    assert listed["runs"][0]["id"] == shown["id"]
+    assert listed["runs"][0]["measurements"][0]["latency_s"] is None
+
+
+def test_show_of_a_damaged_run_is_one_line(measurement, saved, results):
+    files = saved(measurement())
+    files.raw_path.write_bytes(b"")
+    assert results("show")[0] == 2
+    files.path.write_text("{", encoding="utf-8")
+    status, out, err = results("show")
+    assert (status, out, len(err)) == (2, "", 1)
+
+
+def test_diff_says_how_many_times_as_long(measurement, saved, results):
+    slower = tuple(1.1 * median for median in measurement().block_medians_s)
+    old = run_id(saved(measurement()))
+    saved(measurement(slower, sha256="b" * 64, measured_at="2026-03-02T00:00:00+00:00"))
+    status, out, err = results("diff", old)
+    assert (status, err) == (0, [])
+    assert "1.100 times as long" in out
+    assert "slower, by 10.0%; the file is another one than before" in out
+    found = json.loads(results("diff", old, "latest", "--json")[1])
+    assert found["compared"][0]["ratio"] == pytest.approx(1.1, rel=1e-9)
+    assert "no difference is shown" in results("diff", old, old)[1]
+
+
+def test_diff_refuses_what_is_not_comparable_and_names_it(measurement, saved, results):
+    old, new = run_id(saved(measurement())), run_id(saved(measurement(threads=4)))
+    status, out, err = results("diff", old, new)
+    assert (status, out, len(err)) == (2, "", 1)
+    assert "threads" in err[0]
+    assert "1" in err[0]
+    assert "4" in err[0]
+
+
+def test_diff_of_runs_with_nothing_in_common_is_an_error(measurement, saved, results):
+    old = run_id(saved(measurement(), measurement(threads=2)))
+    new = run_id(saved(measurement(threads=3), measurement(threads=4)))
+    status, out, err = results("diff", old, new)
+    assert (status, out, len(err)) == (2, "", 5)
+    assert "in common" in err[-1]
+
+
+def test_csv_has_units_in_its_columns_and_a_row_a_measurement(measurement, saved, results):
+    files = saved(measurement(), measurement(threads=4))
+    status, out, err = results("csv")
+    assert (status, err) == (0, [])
+    rows = list(csv.DictReader(out.splitlines()))
+    assert [row["threads"] for row in rows] == ["1", "4"]
+    expected = {
+        "run": files.path.stem,
+        "samples": "105",
+        "min_s": "0.0099",
+        "p99_s": "",
+        "median_s": "0.01",
+        "interval_low_s": "0.0099",
+        "interval_high_s": "0.0102",
+        "temperature_before_c": "48.0",
+        "temperature_after_c": "52.5",
+        "peak_rss_bytes": "61000004",
+        "init_s": "0.012",
+        "verdict": "VALID",
+        "emulated": "",
+    }
+    assert {name: rows[0][name] for name in expected} == expected
+
+
+def test_csv_of_some_runs_into_a_file(measurement, saved, results, tmp_path):
+    first = run_id(saved(measurement()))
+    saved(measurement(threads=4))
+    out = tmp_path / "table.csv"
+    assert results("csv", first, "--out", str(out)) == (0, "", [])
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 2
+    status, _, err = results("csv", "--out", str(out))
+    assert status == 2
+    assert "exists already" in err[0]
+    assert results("csv", "--out", str(out), "--force")[0] == 0
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "argv", [("show",), ("list",), ("csv",), ("diff", "a", "b"), ("show", "zzz"), ("csv", "--force")]
+)
+def test_errors_are_one_line(results, argv):
+    status, out, err = results(*argv)
+    assert (status, out, len(err)) == (2, "", 1)
