@@ -1,0 +1,78 @@
+"""Fixtures of the device tests: a stand-in Raspberry Pi, or a real device given with --device."""
+
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MNET = "import sys; from mnet_deploy.cli import main; sys.exit(main())"
+sys.path.insert(0, str(ROOT))  # this folder is not installed: it is imported as `device_tests` from the repository
+
+# ruff: noqa: E402 (after the line above)
+from device_tests.emulated_pi import build
+from device_tests.emulated_pi.emulated_pi import EmulatedPi
+from device_tests.emulated_pi.host import StandInError
+from device_tests.real_pi import RealPi
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("device")
+    group.addoption("--device", metavar="ssh://[USER@]HOST[:PORT]", help="a real device instead of the stand-in")
+    group.addoption("--device-python", default="python3", help="its Python with the engines (default: %(default)s)")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "emulated_only: what a real device cannot be put through")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Skip what needs the stand-in where the device is real."""
+    if not config.getoption("--device"):
+        return
+    for item in items:
+        if item.get_closest_marker("emulated_only") or "fresh_pi" in item.fixturenames:
+            item.add_marker(pytest.mark.skip(reason="needs the stand-in, and --device gives a real one"))
+
+
+def pytest_collection_finish(session):
+    """Build the stand-in's files before the first test: that takes minutes, and tests have a time limit."""
+    config = session.config
+    needed = any({"pi", "fresh_pi"} & set(item.fixturenames) for item in session.items)
+    if not needed or config.getoption("--device") or config.getoption("collectonly"):
+        return
+    with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        try:
+            build.rootfs()
+        except StandInError as error:
+            pytest.exit(str(error), returncode=3)
+
+
+@pytest.fixture(scope="session")
+def pi(pytestconfig):
+    """A running Raspberry Pi 4 for all tests that leave it as they found it."""
+    if address := pytestconfig.getoption("--device"):
+        yield RealPi(address, pytestconfig.getoption("--device-python"))
+    else:
+        with EmulatedPi("pi4") as started:
+            yield started
+
+
+@pytest.fixture
+def fresh_pi():
+    """Start stand-ins for one test: `fresh_pi(**options of EmulatedPi)`."""
+    with ExitStack() as stack:
+        yield lambda name="fresh", **options: stack.enter_context(EmulatedPi(name, **options))
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory):
+    """Return {suffix: file} of a small int8 model, as .tflite (int8 in and out) and .onnx (float in and out)."""
+    folder = tmp_path_factory.mktemp("tiny")
+    options = ("--weights", "random", "--alpha", "0.25", "--resolution", "64", "--classes", "10")
+    formats = ("--format", "tflite,onnx", "--precision", "int8", "--calibration-count", "10")
+    command = (sys.executable, "-c", MNET, "export", *options, *formats, "--effort", "fast")
+    subprocess.run([*command, "--out", str(folder)], check=True, timeout=250)
+    return {suffix: next(folder.glob(f"*{suffix}")) for suffix in (".tflite", ".onnx")}
