@@ -100,7 +100,8 @@ class Measurement:
         after: and after the last one.
         blocks: in the order of the run.
         interval_s: 95 % interval of the median: blocks are drawn, never single inferences; None from fewer than 2.
-        stopped: why there are no more blocks: `interval` (it is narrow enough), `blocks` (the most allowed) or `time`.
+        stopped: why there are no more blocks: `interval` (it is narrow enough), `blocks` (the most allowed), `time`, or
+            `error` (the run was cut off).
         measured_at: UTC, ISO 8601.
         verdict: what it is worth.
         reasons: why it is not VALID; empty if it is.

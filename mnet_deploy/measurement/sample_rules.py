@@ -32,6 +32,12 @@ def no_result(measurement: Measurement) -> str | None:
     return "No block has a result; look at the errors of the blocks, and measure again."
 
 
+def cut_off(measurement: Measurement) -> str | None:
+    if measurement.stopped != "error":
+        return None
+    return "The run ended with an error, and nobody looked at the device after it; mend that, and measure again."
+
+
 def impossible_latency(measurement: Measurement) -> str | None:
     values = timed_latencies(measurement) or measurement.block_medians_s
     seen = predicates.impossible(values)
@@ -109,7 +115,7 @@ def blocks_disagree(measurement: Measurement) -> str | None:
     if apart <= APART_SHARE * len(medians):
         return None
     return (
-        f"{apart} of {len(medians)} blocks are more than {APART:.0%} from the median of all: the device has more than "
+        f"Of {len(medians)} blocks, {apart} are more than {APART:.0%} from the median of all: the device has more than "
         "one speed; look for other programs, pin the clock (--pin) or the cores (--affinity)."
     )
 
@@ -156,12 +162,15 @@ def crowded_out(measurement: Measurement) -> str | None:
 
 
 def threads_unused(measurement: Measurement) -> str | None:
+    """Find engines that work with one thread whatever they are told; that a single core is not shared is no sign."""
     ratios, threads = list(_cores_used(measurement.blocks)), measurement.config.threads
-    if not ratios or threads < 2 or median(ratios) > ONE_THREAD_CORES:
+    affinity = measurement.engine.affinity
+    alone = min(threads, len(affinity) if affinity is not None else threads) < 2
+    if not ratios or alone or median(ratios) > ONE_THREAD_CORES:
         return None
     return (
-        f"{threads} threads were asked for and {median(ratios):.1f} cores' worth of time was used: the engine works "
-        "with one thread here; measure with --threads 1."
+        f"Asked for {threads} threads, the engine used {median(ratios):.1f} cores' worth of time: it works with one "
+        "thread here; measure with --threads 1."
     )
 
 
@@ -170,8 +179,8 @@ def threads_unasked(measurement: Measurement) -> str | None:
     if not ratios or median(ratios) <= threads + MORE_THREADS_CORES:
         return None
     return (
-        f"{threads} threads were asked for and {median(ratios):.1f} cores' worth of time was used: the engine takes "
-        "more threads than it was told; bind it to cores (--affinity)."
+        f"Asked for {threads} thread{'s' * (threads > 1)}, the engine used {median(ratios):.1f} cores' worth of time: "
+        "it takes more than it is told; bind it to cores (--affinity)."
     )
 
 

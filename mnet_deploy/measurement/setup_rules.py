@@ -49,8 +49,8 @@ def delegate_fallback(measurement: Measurement) -> str | None:
         return None
     if engine.delegate == "none" or engine.delegated_nodes == 0:
         return (
-            f"{engine.name} fell back to its own kernels without a word: XNNPACK did not take this file; "
-            "if that is what is meant, say so with --delegate none."
+            f"The engine ({engine.name}) fell back to its own kernels without a word: XNNPACK did not take this "
+            "file; if that is what is meant, say so with --delegate none."
         )
     if engine.nodes and engine.delegated_nodes is not None and engine.delegated_nodes < DELEGATED_SHARE * engine.nodes:
         return (
@@ -65,7 +65,9 @@ def too_many_threads(measurement: Measurement) -> str | None:
     cores = len(affinity if affinity is not None else measurement.device.cores)
     if not cores or measurement.config.threads <= cores:
         return None
-    return f"{measurement.config.threads} threads share {cores} cores and wait for each other; use at most {cores}."
+    return (
+        f"The {measurement.config.threads} threads share {cores} cores and wait for each other; use {cores} or fewer."
+    )
 
 
 def other_target(measurement: Measurement) -> str | None:

@@ -1,0 +1,85 @@
+"""Measurements for people: a table, then everything that has to be said with the numbers."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from mnet_deploy.measurement.device_info import DeviceInfo
+from mnet_deploy.measurement.measurement import Measurement, Verdict
+from mnet_deploy.measurement.statistics import interval_width, percentile
+from mnet_deploy.text_table import render_table
+from mnet_deploy.units import format_bytes, format_seconds
+
+HEADER = ("file", "engine", "delegate", "threads", "median", "±95%", "p90", "blocks", "init", "peak memory", "verdict")
+ALIGN = "<<<>>>>>>><"
+UNKNOWN = "-"
+
+
+def run_text(measurements: Sequence[Measurement]) -> str:
+    """Return a run as a table with its device above, and reasons, notes and deviations below, each a sentence."""
+    if not measurements:
+        return "Nothing was measured."
+    devices = dict.fromkeys(device_text(one.device) for one in measurements)
+    table = render_table(HEADER, (_row(one) for one in measurements), align=ALIGN)
+    return "\n".join([*devices, "", table, *remarks(measurements)])
+
+
+def device_text(device: DeviceInfo) -> str:
+    """Return what a device is, and that it is none if it is emulated."""
+    cores = f"{len(device.cores)} cores" if device.cores else None
+    memory = format_bytes(device.memory_bytes) if device.memory_bytes else None
+    soc = device.soc if device.soc != device.model else None
+    known = (device.model, soc, device.machine, cores, memory, device.os, device.kernel)
+    line = f"{device.address}  {', '.join(text for text in known if text)}".rstrip()
+    return f"{line}\n{emulated_text(device.emulated)}" if device.emulated else line
+
+
+def emulated_text(emulator: str) -> str:
+    """Return the label of every number from an emulated device."""
+    return f"emulated by {emulator}: times say nothing of a real device"
+
+
+def _row(one: Measurement) -> tuple[str, ...]:
+    init_s = [block.init_s for block in one.blocks if block.init_s is not None]
+    peak_bytes = [block.peak_rss_bytes for block in one.blocks if block.peak_rss_bytes is not None]
+    width = interval_width(one.interval_s, one.median_s) if one.interval_s and one.median_s else None
+    p90_s = percentile(one.latency_s or (), 0.90)
+    return (
+        one.file.file,
+        f"{one.engine.name} {one.engine.version or ''}".rstrip(),
+        one.engine.delegate or UNKNOWN,
+        str(one.config.threads),
+        format_seconds(one.median_s) if one.median_s is not None else UNKNOWN,
+        f"{width:.1%}" if width is not None else UNKNOWN,
+        format_seconds(p90_s) if p90_s is not None else UNKNOWN,
+        str(len(one.block_medians_s)),
+        format_seconds(median(init_s)) if init_s else UNKNOWN,
+        format_bytes(max(peak_bytes)) if peak_bytes else UNKNOWN,
+        str(one.verdict) + (" emulated" if one.device.emulated else ""),
+    )
+
+
+def remarks(measurements: Sequence[Measurement]) -> list[str]:
+    """Return the lines under the table; what holds for all is said once."""
+    lines: dict[str, list[str]] = {}
+    for one in measurements:
+        for reason in one.reasons:
+            lines.setdefault(f"{reason.verdict}: {reason.text}", []).append(_label(one))
+        for note in one.file.notes:
+            lines.setdefault(f"note: {note}", []).append(one.file.file)
+        if deviations := one.protocol.deviations():
+            listed = ", ".join(f"{name} {value}" for name, value in deviations.items())
+            lines.setdefault(f"deviations from the default protocol: {listed}", []).append(_label(one))
+    said = [_said(text, list(dict.fromkeys(whom)), len(measurements)) for text, whom in lines.items()]
+    if any(one.verdict is Verdict.INVALID for one in measurements):
+        said.append("An INVALID median is not a result: do not quote it.")
+    return ["", *said] if said else []
+
+
+def _said(text: str, whom: Sequence[str], count: int) -> str:
+    return text if count == 1 or len(whom) == count else f"{'; '.join(whom)}: {text}"
+
+
+def _label(one: Measurement) -> str:
+    threads = one.config.threads
+    cores = "" if one.config.cpu_affinity is None else f" on cores {','.join(map(str, one.config.cpu_affinity))}"
+    return f"{one.file.file} {one.config.engine} {one.config.delegate} {threads} thread{'s' * (threads > 1)}{cores}"
