@@ -1,6 +1,6 @@
 """Measurements for people: a table, then everything that has to be said with the numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from mnet_deploy.measurement.device_info import DeviceInfo
@@ -60,23 +60,25 @@ def _row(one: Measurement) -> tuple[str, ...]:
 
 def remarks(measurements: Sequence[Measurement]) -> list[str]:
     """Return the lines under the table; what holds for all is said once."""
-    lines: dict[str, list[str]] = {}
+    said: dict[str, list[Measurement]] = {}
     for one in measurements:
-        for reason in one.reasons:
-            lines.setdefault(f"{reason.verdict}: {reason.text}", []).append(_label(one))
-        for note in one.file.notes:
-            lines.setdefault(f"note: {note}", []).append(one.file.file)
-        if deviations := one.protocol.deviations():
-            listed = ", ".join(f"{name} {value}" for name, value in deviations.items())
-            lines.setdefault(f"deviations from the default protocol: {listed}", []).append(_label(one))
-    said = [_said(text, list(dict.fromkeys(whom)), len(measurements)) for text, whom in lines.items()]
+        for text in _sentences(one):
+            said.setdefault(text, []).append(one)
+    lines = [
+        text if len(whom) == len(measurements) else f"{'; '.join(dict.fromkeys(map(_label, whom)))}: {text}"
+        for text, whom in said.items()
+    ]
     if any(one.verdict is Verdict.INVALID for one in measurements):
-        said.append("An INVALID median is not a result: do not quote it.")
-    return ["", *said] if said else []
+        lines.append("An INVALID median is not a result: do not quote it.")
+    return ["", *lines] if lines else []
 
 
-def _said(text: str, whom: Sequence[str], count: int) -> str:
-    return text if count == 1 or len(whom) == count else f"{'; '.join(whom)}: {text}"
+def _sentences(one: Measurement) -> Iterator[str]:
+    yield from (f"{reason.verdict}: {reason.text}" for reason in one.reasons)
+    yield from (f"note: {note}" for note in one.file.notes)
+    if deviations := one.protocol.deviations():
+        listed = ", ".join(f"{name} {value}" for name, value in deviations.items())
+        yield f"deviations from the default protocol: {listed}"
 
 
 def _label(one: Measurement) -> str:

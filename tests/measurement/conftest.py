@@ -41,8 +41,8 @@ def a_block(number, factor):
     )
 
 
-def a_measurement(factors=BLOCK_FACTORS):
-    blocks = tuple(a_block(number, factor) for number, factor in enumerate(factors))
+def a_measurement():
+    blocks = tuple(a_block(number, factor) for number, factor in enumerate(BLOCK_FACTORS))
     return Measurement(
         file=MeasuredFile(
             file="mobilenet_v1_1.0_224_int8.tflite",
@@ -86,13 +86,7 @@ def a_measurement(factors=BLOCK_FACTORS):
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def valid():
     """On a Raspberry Pi 4 with its ordinary governor."""
     return judge(a_measurement())
-
-
-@pytest.fixture
-def measured():
-    """Return the measurement that blocks of these relative speeds make."""
-    return a_measurement

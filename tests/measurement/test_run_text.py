@@ -1,0 +1,94 @@
+"""A run in words."""
+
+from dataclasses import replace
+
+import pytest
+
+from mnet_deploy.measurement.device_info import DeviceInfo
+from mnet_deploy.measurement.run_config import Protocol, RunConfig
+from mnet_deploy.measurement.text import device_text, run_text
+from mnet_deploy.measurement.verdict import judge
+
+
+def with_state(measurement, **changes):
+    return judge(replace(measurement, before=replace(measurement.before, **changes)))
+
+
+def test_a_valid_run_is_its_device_and_its_table(valid):
+    device, blank, header, rule, row = run_text([valid]).splitlines()
+    assert device.startswith("ssh://pi@raspberrypi  Raspberry Pi 4 Model B Rev 1.5, BCM2711, aarch64, 4 cores")
+    assert blank == ""
+    assert header.split() == [
+        "file", "engine", "delegate", "threads", "median", "±95%", "p90", "blocks", "init", "peak", "memory", "verdict"
+    ]  # fmt: skip
+    assert set(rule) == {"-", " "}
+    assert row.split()[:5] == ["mobilenet_v1_1.0_224_int8.tflite", "ai-edge-litert", "2.3.0", "xnnpack", "1"]
+    assert row.endswith("VALID")
+    assert "20.1 ms" in row
+    assert "58.17 MiB" in row
+
+
+def test_reasons_are_sentences_under_the_table(valid):
+    text = run_text([with_state(valid, temperature_c=70.0)])
+    assert text.splitlines()[-1].startswith("SUSPECT: The device had 70 °C before the first block")
+
+
+def test_a_reason_of_one_measurement_names_it(valid):
+    suspect = with_state(valid, busy_cores=1.2)
+    suspect = replace(suspect, config=RunConfig(engine="litert", threads=4, cpu_affinity=(2, 3)))
+    text = run_text([valid, suspect])
+    assert "mobilenet_v1_1.0_224_int8.tflite litert default 4 threads on cores 2,3: SUSPECT: Something" in text
+
+
+def test_a_reason_of_all_is_said_once(valid):
+    suspect = with_state(valid, temperature_c=70.0)
+    text = run_text([suspect, suspect])
+    assert text.count("70 °C") == 1
+    assert "\nSUSPECT: The device had" in text
+
+
+def test_an_invalid_median_is_not_to_be_quoted(valid):
+    assert run_text([with_state(valid, throttle_bits=1)]).endswith("do not quote it.")
+
+
+def test_deviations_and_notes_are_said(valid):
+    noted = replace(
+        valid, file=replace(valid.file, notes=("the weights were not trained",)), protocol=Protocol(pin=True)
+    )
+    text = run_text([noted])
+    assert "note: the weights were not trained" in text
+    assert "deviations from the default protocol: pin True" in text
+
+
+def test_emulated_numbers_say_so_above_and_in_their_row(valid):
+    text = run_text([replace(valid, device=replace(valid.device, emulated="qemu-user"))])
+    assert "emulated by qemu-user: times say nothing of a real device" in text
+    assert text.splitlines()[-1].endswith("VALID emulated")
+
+
+def test_what_is_unknown_is_a_dash(valid):
+    bare = tuple(
+        replace(block, latency_s=None, median_s=None, init_s=None, peak_rss_bytes=None) for block in valid.blocks
+    )
+    row = run_text([replace(valid, blocks=bare, interval_s=None)]).splitlines()[4]
+    assert row.split()[5:] == ["-", "-", "-", "0", "-", "-", "VALID"]
+
+
+def test_a_percentile_of_few_samples_is_not_given(valid):
+    few = tuple(replace(block, latency_s=block.latency_s[:5]) for block in valid.blocks)
+    assert run_text([replace(valid, blocks=few)]).splitlines()[4].split()[8] == "-"
+
+
+@pytest.mark.parametrize(
+    ("device", "expected"),
+    [
+        (DeviceInfo(address="local:"), "local:"),
+        (DeviceInfo(address="local:", model="X", soc="X", emulated="qemu-user"), "local:  X\nemulated by qemu-user: "),
+    ],
+)
+def test_a_device_says_what_is_known_of_it(device, expected):
+    assert device_text(device).startswith(expected)
+
+
+def test_an_empty_run_says_so():
+    assert run_text([]) == "Nothing was measured."
