@@ -82,7 +82,7 @@ class PipedProcess(RemoteProcess):
             self._input.close()
             while self._step(deadline):
                 pass
-            return_code = self._wait_for_end(deadline)
+            return_code = wait_for_end(self._process, deadline, self.name)
         finally:
             self.stop()
         result = ChildResult(
@@ -119,21 +119,13 @@ class PipedProcess(RemoteProcess):
     def _require_link(self, deadline: Deadline) -> None:
         """Raise `LinkLost` if stdout ended because the way to the program did."""
 
-    def _wait_for_end(self, deadline: Deadline) -> int:
-        while (return_code := self._process.poll()) is None:
-            raise_if_interrupted()
-            deadline.require(self.name)
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(min(_POLL_S, deadline.remaining_s))
-        return return_code
-
     def _step(self, deadline: Deadline) -> bool:
         """Wait a moment for output and take it; return whether more can come.
 
         Raises:
             CommandTimeout: the deadline passed.
         """
-        raise_if_interrupted()  # the signal reaches the main thread only; this may be another one
+        raise_if_interrupted()
         deadline.require(self.name)
         if self._output.closed and self._errors.closed:
             return False
@@ -167,6 +159,20 @@ class PipedProcess(RemoteProcess):
         except BrokenPipeError:
             self._unsent.clear()
             self._input.close()
+
+
+def wait_for_end(process: subprocess.Popen[bytes], deadline: Deadline, name: str) -> int:
+    """Return the exit status of a child.
+
+    Raises:
+        CommandTimeout: the deadline passed; `name` did not end.
+    """
+    while (return_code := process.poll()) is None:
+        raise_if_interrupted()  # the signal reaches the main thread only; this may be another one
+        deadline.require(name)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(min(_POLL_S, deadline.remaining_s))
+    return return_code
 
 
 def _started(command: Sequence[str], environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:

@@ -39,7 +39,7 @@ def write_whole(path: Path, content: bytes) -> None:
             raise _refused(path, "it was damaged on the way")
         part.replace(path)
     except OSError as error:
-        raise _refused(path, error.strerror) from None
+        raise _refused(path, error.strerror or str(error)) from None
     finally:
         if part is not None:
             part.unlink(missing_ok=True)

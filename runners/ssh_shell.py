@@ -1,0 +1,37 @@
+"""A program and its arguments as one line for the shell of an ssh server, and how the program ended, in band.
+
+ssh's own exit status 255 means a lost connection as well as a program that a signal ended. So the line prints a mark
+before the program runs, on stdout, behind which the program's own output begins (a login script may print before), and
+after it has ended another one with its exit status, on stderr.
+"""
+
+import re
+import shlex
+import signal
+from collections.abc import Sequence
+
+# The parentheses keep this shell alive whatever the program is.
+_AROUND = r"""mark=$1; shift; printf '%s\n' "$mark"; (exec "$@"); printf '\n%s %d\n' "$mark" "$?" >&2"""
+_SIGNAL_BASE = 128  # a shell's exit status for a program that signal N ended is 128 + N
+_SIGNALS = frozenset(int(number) for number in signal.Signals)
+
+
+def command_line(argv: Sequence[str], mark: str) -> str:
+    """Return what the remote shell is given; `mark` is a word that nothing else prints."""
+    return f"exec {shlex.join(['sh', '-c', _AROUND, 'sh', mark, *argv])}"
+
+
+def after_start(stdout: bytes, mark: str) -> bytes | None:
+    """Return what the program wrote to stdout; None if it was not started."""
+    _, started, output = stdout.partition(f"{mark}\n".encode())
+    return output if started else None
+
+
+def split_end(stderr: str, mark: str) -> tuple[str, int | None]:
+    """Return stderr without the mark, and the exit status (negative: the signal), None if the end is not there."""
+    found = re.search(rf"\n{re.escape(mark)} (\d+)\n", stderr)
+    if found is None:
+        return stderr, None
+    status = int(found[1])
+    number = status - _SIGNAL_BASE
+    return stderr[: found.start()] + stderr[found.end() :], -number if number in _SIGNALS else status
