@@ -63,7 +63,7 @@ def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Dead
         CommandTimeout: it did not end in time.
         LinkLost: the connection ended, or the last line is missing.
     """
-    events = []
+    events: list[dict[str, Any]] = []
     for line in process.lines(deadline):
         events.extend(_events(line))
     result = process.wait(deadline)

@@ -92,18 +92,17 @@ def run(args: argparse.Namespace) -> int:
     from mnet_deploy.pipeline.bench_report import bench_and_report
     from mnet_deploy.pipeline.bench_text import report_text
     from mnet_deploy.progress import Progress
+    from mnet_deploy.results.store import find
 
     progress = Progress()
     report = bench_and_report(
         request,
         progress,
-        versus=args.versus,
-        baseline=args.baseline,
+        versus=args.versus is not None,
+        baseline=None if args.baseline is None else find(args.results, args.baseline),
         max_slowdown=0.05 if args.max_slowdown is None else fraction(args.max_slowdown, "--max-slowdown"),
         sustain=args.sustain is not None,
-        layers=args.layers,
         store=None if args.no_store else args.results,
-        baselines=args.results,
     )
     print(json.dumps(report.to_json(), indent=2) if args.json else report_text(report))
     _say_what_to_know(progress, report)
@@ -151,6 +150,7 @@ def _request(args: argparse.Namespace) -> "BenchRequest":
         threads=tuple(whole_number(text, "--threads") for text in _names(args.threads)),
         cpu_affinity=None if args.affinity is None else _cores(args.affinity),
         protocol=_protocol(args),
+        layers=args.layers,
     )
 
 

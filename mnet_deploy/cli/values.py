@@ -53,7 +53,7 @@ def duration_s(text: str, option: str) -> float:
     Raises:
         SpecError: something else.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([a-z]*)", text.strip())
+    found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", text.strip())
     unit_s = _UNITS_S.get((found[2] or "s") if found else "")
     if found is None or unit_s is None:
         raise SpecError(f"{option} takes a time such as 90s, 30m or 2h. Received: {text!r}")

@@ -69,7 +69,7 @@ def compare(a: Measurement, b: Measurement) -> Comparison:
 
 def sentence(comparison: Comparison) -> str:
     """Return what the comparison says."""
-    a, b = _name(comparison.a, comparison.b), _name(comparison.b, comparison.a)
+    a, b = _name(comparison.a), _name(comparison.b)
     ratio, interval = comparison.ratio, comparison.interval
     if interval is None:
         return f"{a} takes {ratio:.3f} times as long as {b}; from one round nothing more can be said."
@@ -83,8 +83,8 @@ def sentence(comparison: Comparison) -> str:
     return f"{said}: undecided; about {comparison.more_rounds} more rounds should tell (--min-blocks)."
 
 
-def _name(measurement: Measurement, other: Measurement) -> str:
-    """Return the file, and what else tells it from the other one."""
-    mine, theirs = measurement.label, other.label
-    more = [f"{key} {value}" for key, value in mine.items() if key != "file" and value != theirs[key]]
-    return " ".join([measurement.file.file, *([f"({', '.join(more)})"] if more else [])])
+def _name(measurement: Measurement) -> str:
+    config = measurement.config
+    without = "" if config.delegate == "default" else f", delegate {config.delegate}"
+    threads = f"{config.threads} thread{'s' if config.threads > 1 else ''}"
+    return f"{measurement.file.file} ({config.engine}{without}, {threads})"

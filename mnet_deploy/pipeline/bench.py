@@ -10,6 +10,7 @@ from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_p
 from mnet_deploy.errors import DeviceError, DeviceUnavailable, SpecError
 from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
 from mnet_deploy.measurement.run_config import ENGINES, Protocol, RunConfig
+from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
@@ -37,6 +38,7 @@ class BenchRequest:
         threads: numbers of threads, each measured for itself.
         cpu_affinity: numbers of the cores that may be used; None for all.
         protocol: when it is enough.
+        layers: whether each layer is timed as well.
     """
 
     files: tuple[Path, ...]
@@ -46,6 +48,7 @@ class BenchRequest:
     threads: tuple[int, ...] = (1,)
     cpu_affinity: tuple[int, ...] | None = None
     protocol: Protocol = field(default_factory=Protocol)
+    layers: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,11 +57,15 @@ class BenchResult:
 
     Attributes:
         measurements: one for each file, engine, delegate and number of threads, judged.
+        files: what the request's files are, in its order.
+        layers: times of single layers, if they were asked for.
         warnings: what the user should know of the device.
         error: what cut the run off; the measurements are what there was until then. None if nothing did.
     """
 
     measurements: tuple[Measurement, ...]
+    files: tuple[MeasuredFile, ...]
+    layers: tuple[TimedLayers, ...] = ()
     warnings: tuple[str, ...] = ()
     error: DeviceError | KeyboardInterrupt | None = None
 
@@ -113,16 +120,25 @@ def bench_on(
     session = DeviceSession(transport, python=python.path, options=options)
     run = MeasuringRun(session, candidates, request.protocol, show=progress.stage)
     error: DeviceError | KeyboardInterrupt | None = None
+    layers: tuple[TimedLayers, ...] = ()
     try:
         with session:
             run.measure()
+            if request.layers:
+                layers = time_layers(session, candidates, {each.file.sha256: each.artifact for each in found}, progress)
     except (DeviceError, KeyboardInterrupt) as caught:
         if not run.measurements():
             raise
         error = caught  # what was measured before is worth keeping
     finally:
         progress.done()
-    return BenchResult(measurements=run.measurements(), warnings=tuple(session.warnings), error=error)
+    return BenchResult(
+        measurements=run.measurements(),
+        files=tuple(each.file for each in found),
+        layers=layers,
+        warnings=tuple(session.warnings),
+        error=error,
+    )
 
 
 def read_bench_file(path: Path) -> BenchFile:
