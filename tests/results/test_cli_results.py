@@ -98,6 +98,13 @@ def test_diff_says_how_many_times_as_long(measurement, saved, results):
     assert "no difference is shown" in results("diff", old, old)[1]
 
 
+def test_diff_labels_what_is_emulated(measurement, saved, results):
+    saved(measurement(device=replace(measurement().device, emulated="qemu-user")))
+    table, sentence = results("diff", "latest")[1].split("\n\n")
+    assert "(emulated)" in table
+    assert ", emulated: " in sentence
+
+
 def test_diff_refuses_what_is_not_comparable_and_names_it(measurement, saved, results):
     old, new = run_id(saved(measurement())), run_id(saved(measurement(threads=4)))
     status, out, err = results("diff", old, new)

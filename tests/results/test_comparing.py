@@ -108,6 +108,11 @@ def test_what_is_invalid_is_compared_with_nothing(measurement, which):
     assert "INVALID" in found.refused[0]
 
 
+def test_a_measurement_without_a_latency_is_compared_with_nothing(measurement):
+    for pair in ((measurement(()), measurement()), (measurement(), measurement(()))):
+        assert "has no latency" in compare_runs(pair[:1], pair[1:]).refused[0]
+
+
 @pytest.mark.parametrize(
     ("factor", "status", "said"),
     [
@@ -153,6 +158,10 @@ def test_too_few_blocks_are_no_baseline(measurement, saved, count):
     result = compare_to_baseline([measurement(times(2))], baseline, 0.05)
     assert result.status is BaselineStatus.NOT_COMPARABLE
     assert f"Measure with {FEWEST_BLOCKS} blocks or more" in result.sentences[0]
+
+
+def test_a_run_of_nothing_proves_nothing(measurement, saved):
+    assert compare_to_baseline([], saved(measurement(STEADY)).path, 0.05).exit_status == 3
 
 
 def test_an_invalid_run_is_not_comparable(measurement, saved):

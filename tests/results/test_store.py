@@ -11,6 +11,7 @@ import pytest
 
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.measurement.statistics import spread
+from mnet_deploy.results import raw, run_file
 from mnet_deploy.results.raw import without_raw
 from mnet_deploy.results.run_file import RUN_FORMAT, read_run
 from mnet_deploy.results.store import find, list_runs, load_run, save_run
@@ -61,13 +62,13 @@ def test_a_run_comes_back_with_every_sample(measurement, saved):
 def test_the_summary_has_no_samples_and_says_where_they_are(measurement, saved):
     files = saved(measurement())
     document = json.loads(files.path.read_text(encoding="utf-8"))
-    raw = files.raw_path.read_bytes()
+    packed = files.raw_path.read_bytes()
     assert document["format"] == RUN_FORMAT
     assert next(iter(document)) == "format"
     assert document["raw"] == {
         "file": f"raw/{files.raw_path.name}",
-        "sha256": hashlib.sha256(raw).hexdigest(),
-        "size_bytes": len(raw),
+        "sha256": hashlib.sha256(packed).hexdigest(),
+        "size_bytes": len(packed),
         "samples": [105],
         "warmups": [10],
     }
@@ -75,7 +76,7 @@ def test_the_summary_has_no_samples_and_says_where_they_are(measurement, saved):
     assert one["latency_s"] is None
     assert [block["warmup_s"] for block in one["blocks"]] == [[]] * 5
     assert one["spread"]["count"] == 105
-    assert json.loads(gzip.decompress(raw))["measurements"][0]["blocks"][4]["number"] == 4
+    assert json.loads(gzip.decompress(packed))["measurements"][0]["blocks"][4]["number"] == 4
 
 
 @pytest.mark.parametrize("measured_at", ["2026-03-01T12:30:15Z", "2026-03-01T14:30:15+02:00", "2026-03-01T12:30:15.5"])
@@ -122,11 +123,20 @@ def test_git_ignores_what_the_folder_says_and_nothing_changes_that_later(measure
     assert not ignore.exists()
 
 
+def test_a_folder_keeps_the_gitignore_that_it_has(measurement, saved, tmp_path):
+    ignore = tmp_path / "mnet-results" / ".gitignore"
+    ignore.parent.mkdir()
+    ignore.write_text("mine\n", encoding="utf-8")
+    saved(measurement())
+    assert ignore.read_text(encoding="utf-8") == "mine\n"
+
+
 def test_saving_again_changes_nothing(measurement, saved, tmp_path):
     first = saved(measurement())
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert saved(measurement()) == first
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert first.raw_path.read_bytes()[4:8] == bytes(4)  # the time in gzip's header (RFC 1952, MTIME)
 
 
 def test_nothing_is_overwritten(measurement, saved):
@@ -190,6 +200,7 @@ def test_a_raw_file_that_was_changed_is_an_error(measurement, saved):
         gzip.compress(b'{"format": "mnet.raw/2", "measurements": []}'),
         gzip.compress(b'{"format": "mnet.raw/1", "measurements": []}'),
         gzip.compress(b'{"format": "mnet.raw/1", "measurements": [{"blocks": [{"number": 0}]}]}'),
+        gzip.compress(b'{"format": "mnet.raw/1", "measurements": [{"blocks": []}]}'),
         gzip.compress(b"[" * 100_000),
     ],
 )
@@ -198,6 +209,24 @@ def test_a_raw_file_that_is_none_is_an_error_although_its_sum_is_right(measureme
     files.raw_path.write_bytes(content)
     edit(files.path, lambda run: run["raw"].update(sha256=hashlib.sha256(content).hexdigest()))
     with pytest.raises(ResultFormatError, match="expected the raw samples of a run"):
+        load_run(files.path)
+
+
+def test_samples_of_another_block_are_refused(measurement, saved):
+    files = saved(measurement())
+    text = gzip.decompress(files.raw_path.read_bytes()).decode()
+    content = gzip.compress(text.replace('"number": 3', '"number": 7').encode())
+    files.raw_path.write_bytes(content)
+    edit(files.path, lambda run: run["raw"].update(sha256=hashlib.sha256(content).hexdigest()))
+    with pytest.raises(ResultFormatError, match="block 7 in the place of block 3"):
+        load_run(files.path)
+
+
+@pytest.mark.parametrize("module", [raw, run_file])
+def test_files_that_would_fill_the_memory_are_refused(measurement, saved, monkeypatch, module):
+    files = saved(measurement())
+    monkeypatch.setattr(module, "_MOST_BYTES", 1000)
+    with pytest.raises(ResultFormatError, match=r"Received: (more than )?\d+ bytes"):
         load_run(files.path)
 
 
@@ -266,6 +295,7 @@ def test_damaged_summaries_are_named_and_do_not_hide_the_others(measurement, sav
 def test_a_summary_that_is_no_plain_file_does_not_hang(measurement, saved):
     folder = saved(measurement()).path.parent
     os.mkfifo(folder / "pipe.json")
+    (folder / ".hidden.json").write_bytes(b"")  # of an editor or a file system
     (folder / "dir.json").mkdir()
     found = list_runs(folder)
     assert len(found.runs) == 1
