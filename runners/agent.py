@@ -266,6 +266,15 @@ def identifier(path: str) -> bytes:
         return file.read(8)[4:]
 
 
+def sha256_of(path: str) -> str:
+    """Return the digest of a file; it is never in memory as a whole, which would count in the peak."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        for block in iter(lambda: file.read(1 << 16), b""):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def candidates(path: str, engine: Optional[str] = None) -> List[str]:
     """Return the packages that may run a file, the preferred one first."""
     mark, suffix = identifier(path), Path(path).suffix.lower()
@@ -386,10 +395,11 @@ def measure(args: argparse.Namespace) -> None:
         wall_s, cpu_s = time.perf_counter(), time.process_time()
         samples_ns = timed_loop(call, block_s=args.block_s, min_count=args.min_count, max_count=args.max_count)
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+    peak = peak_rss_bytes()  # before the lines are made
     emit("warmup", latency_s=in_seconds(warmup_ns))
     for first in range(0, len(samples_ns), SAMPLES_PER_LINE):
         emit("samples", latency_s=in_seconds(samples_ns[first : first + SAMPLES_PER_LINE]))
-    emit("usage", peak_rss_bytes=peak_rss_bytes(), wall_s=wall_s, cpu_s=cpu_s)
+    emit("usage", peak_rss_bytes=peak, wall_s=wall_s, cpu_s=cpu_s)
     emit("end", nonce=args.nonce, count=len(samples_ns))
 
 
@@ -412,7 +422,7 @@ def opened(args: argparse.Namespace) -> Tuple[Engine, Callable[[], Any]]:
     with refusing("affinity_refused"):
         set_affinity(args.affinity)
     with refusing("model_refused"):
-        digest = hashlib.sha256(Path(args.model).read_bytes()).hexdigest()
+        digest = sha256_of(args.model)
         packages = candidates(args.model, args.engine)
     before_s = time.perf_counter()
     package, module = import_engine(packages)

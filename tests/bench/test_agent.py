@@ -150,6 +150,13 @@ def test_a_missing_engine_says_what_to_install(models, name):
     assert error["message"].endswith("pip install ai-edge-litert")
 
 
+def test_a_system_without_affinity_says_so(monkeypatch):
+    monkeypatch.delattr(agent.os, "sched_setaffinity", raising=False)
+    with pytest.raises(agent.Refusal, match="has no sched_setaffinity; leave --affinity out") as caught:
+        agent.set_affinity("0")
+    assert caught.value.kind == "affinity_unavailable"
+
+
 # What a test replaces in it decides how the engine behaves.
 FAKE = """
 import os, signal
