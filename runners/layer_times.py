@@ -159,8 +159,7 @@ def _by_name(layers: Sequence[LayerSpec], ops: Sequence[OpTime]) -> dict[int, st
     names = sorted((layer.name for layer in layers), key=len, reverse=True)  # `x_1_dw` before `x_1`
     mapped: dict[int, str] = {}
     for index, op in enumerate(ops):
-        called = op.name.removeprefix("fused ")
-        fits = (name for name in names if called.startswith(name) and _ONNX_FUSED.fullmatch(called, len(name)))
+        fits = (name for name in names if op.name.startswith(name) and _ONNX_FUSED.fullmatch(op.name, len(name)))
         if name := next(fits, None):
             mapped[index] = name
     convolutions = [index for index, op in enumerate(ops) if op.op in _ONNX_CONVOLUTIONS]

@@ -78,7 +78,6 @@ def test_what_litert_adds_belongs_to_no_layer(name):
         ("conv_pw_1", "conv_pw_1"),
         ("conv_pw_1_relu_nchwc", "conv_pw_1"),
         ("conv_pw_13_token_106", "conv_pw_13"),
-        ("fused conv_dw_2", "conv_dw_2"),
         ("conv1.quantized.by1_nhwc", "conv1"),
         ("conv1.quantized.real/duplicated_token_1", "conv1"),
         ("predictions_flat", "predictions"),
