@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from mnet_deploy.child_process import describe_return_code
 from mnet_deploy.errors import ToolMissing
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.piped_process import wait_for_end
-from mnet_deploy.runners.ssh_errors import KEEPALIVE_COUNT, KEEPALIVE_S, SshTarget, ssh_error
+from mnet_deploy.runners.ssh_errors import KEEPALIVE_COUNT, KEEPALIVE_S, PROXIED, SshTarget, ssh_error
 
 CONNECT_TIMEOUT_S = 10
 MASTER_IDLE_S = 60  # after which the shared connection ends by itself, should nobody be left to end it
@@ -68,7 +69,11 @@ class SshClient:
             self._folder = tempfile.TemporaryDirectory(prefix="mnet-ssh-", dir="/tmp")
         options = self._sharing(self._folder)
         if not _socket(self._folder).exists():
-            self._open(["-M", "-N", "-f", "-o", f"ControlPersist={MASTER_IDLE_S}", *options], deadline, what)
+            said = self._open(["-M", "-N", "-f", "-o", f"ControlPersist={MASTER_IDLE_S}", *options], deadline)
+            if PROXIED in said:
+                return self.alone(line)  # ssh keeps to itself what the proxy said, unless it stays in the foreground
+            if said:
+                raise ssh_error(self._target, said, started=False, what=what)
         return self._command("-o", "ControlMaster=no", *options, line=line)
 
     def close(self) -> None:
@@ -104,8 +109,11 @@ class SshClient:
     def _sharing(self, folder: tempfile.TemporaryDirectory[str]) -> list[str]:
         return ["-o", f"ControlPath={_socket(folder)}"]
 
-    def _open(self, options: list[str], deadline: Deadline, what: str) -> None:
-        """Start the ssh that holds the shared connection; it goes into the background once it is logged in."""
+    def _open(self, options: list[str], deadline: Deadline) -> str:
+        """Start the ssh that holds the shared connection; it goes into the background once it is logged in.
+
+        Returns what it said if it could not; else nothing.
+        """
         with tempfile.TemporaryFile() as errors:  # not a pipe: what goes into the background would hold it open
             process = subprocess.Popen(
                 self._command(*options),
@@ -122,9 +130,9 @@ class SshClient:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
                 raise
-            if return_code != 0:
-                errors.seek(0)
-                raise ssh_error(self._target, errors.read().decode("utf-8", "replace"), started=False, what=what)
+            errors.seek(0)
+            said = errors.read().decode("utf-8", "replace")
+        return "" if return_code == 0 else said or f"ssh ended with {describe_return_code(return_code)}"
 
 
 def _socket(folder: tempfile.TemporaryDirectory[str]) -> Path:

@@ -10,6 +10,7 @@ from mnet_deploy.runners.address import DeviceAddress
 
 KEEPALIVE_S = 3
 KEEPALIVE_COUNT = 3
+PROXIED = "UNKNOWN port 65535"  # what ssh calls the other end of a proxy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,14 +36,14 @@ class SshTarget:
 # telling ones stand higher. Fields: the groups of the pattern, and those of `_fields`.
 _UNREACHED = (
     (
-        r"Host key for (?P<name>\S+) has changed|REMOTE HOST IDENTIFICATION HAS CHANGED",
-        "its host key is not the one that is known. It was installed anew, another device has its address now, or "
-        "someone is in between. Only if you know why, run {forget}, then {login} to accept the new one",
+        r"Host key for (?P<name>\S+) has changed",
+        "the host key of {name} is not the one that is known. It was installed anew, another device has its address "
+        "now, or someone is in between. Only if you know why, run {forget}, then {login} to accept the new one",
     ),
     (
         r"No \S+ host key is known for (?P<name>\S+) and you have requested strict|Host key verification failed",
-        "its host key is not known here yet; run once: {login}, compare the fingerprint with the device's own "
-        "(ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub, there), answer yes",
+        "the host key of {name} is not known here yet; run once: {login}, compare the fingerprint with the host's own "
+        "(there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), answer yes",
     ),
     (
         # The banner of Raspberry Pi OS (package userconf-pi) until it has a user.
@@ -73,16 +74,17 @@ _UNREACHED = (
         "nothing is known under the name {name}; is the device switched on and in this network? Try its IP address",
     ),
     (
-        r"[Cc]onnection refused|open failed: connect failed: Connection refused",
-        "it answers, but not for ssh at that port; switch ssh on there: sudo raspi-config nonint do_ssh 0",
+        r"(?:connect to host (?P<name>\S+) port \d+|connect failed): Connection refused",
+        "{name} answers, but not for ssh at that port; switch ssh on there: sudo raspi-config nonint do_ssh 0",
     ),
     (
-        r"No route to host|Network is unreachable|Host is down",
-        "it cannot be reached; is it switched on and in this network? Try ping {host}",
+        r"(?:connect to host (?P<name>\S+) port \d+|connect failed): "
+        r"(?:No route to host|Network is unreachable|Host is down)",
+        "{name} cannot be reached; is it switched on and in this network? Try ping {name}",
     ),
     (
-        r"(?:Connection|Operation) timed out",
-        "it does not answer; is it switched on and in this network? Try ping {host}",
+        r"(?:connect to host (?P<name>\S+) port \d+: )?(?:Connection|Operation) timed out",
+        "{name} does not answer; is it switched on and in this network? Try ping {name}",
     ),
     (
         r"Unable to negotiate with .*?: no matching (?P<what>.+?) found\. Their offer: (?P<offer>\S+)",
@@ -93,7 +95,7 @@ _UNREACHED = (
         "ssh cannot read its configuration ({line}); correct it",
     ),
     (
-        r"(?P<line>.*(?:stdio forwarding failed|UNKNOWN port 65535).*)",
+        rf"(?P<line>.*(?:stdio forwarding failed|{PROXIED}).*)",
         "the way through the proxy failed ({line}); {login} must work first",
     ),
     (
@@ -147,21 +149,23 @@ def _explained(rows: tuple[tuple[str, str], ...], target: SshTarget, said: str) 
     for pattern, words in rows:
         found = re.search(pattern, said)
         if found:
-            groups = {name: (value or "").strip() for name, value in found.groupdict().items()}
-            return words.format(**{**groups, **_fields(target, said, groups)})
+            groups = {name: value.strip() for name, value in found.groupdict().items() if value}
+            return words.format(**_fields(target, said, groups))
     return None
 
 
 def _fields(target: SshTarget, said: str, groups: dict[str, str]) -> dict[str, str]:
     # Of a chain of hosts the one that refused is named; the device itself has its alias and port from the user.
-    other = groups.get("who") if "UNKNOWN port 65535" in said else None
+    other = groups.get("who") if PROXIED in said else None
+    name = groups.get("name", target.address.host)
     known = re.search(r"Offending .+ in (.+):\d+", said)
     file = ["-f", known[1]] if known else []
     return {
-        "host": target.address.host,
         "login": target.command("ssh"),
         "copy_id": target.command("ssh-copy-id", other),
-        "forget": shlex.join(["ssh-keygen", *file, "-R", groups.get("name") or target.address.host]),
+        "forget": shlex.join(["ssh-keygen", *file, "-R", name]),
+        **groups,
+        "name": name,
     }
 
 

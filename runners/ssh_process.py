@@ -1,18 +1,15 @@
 """A program on a device behind ssh, talked to over a connection of its own."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 
 from mnet_deploy.child_process import ChildResult
-from mnet_deploy.errors import CommandTimeout, DeviceError
+from mnet_deploy.errors import DeviceError
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.piped_process import PipedProcess, wait_for_end
 from mnet_deploy.runners.ssh_client import ENVIRONMENT
 from mnet_deploy.runners.ssh_errors import SshTarget, ssh_error
 from mnet_deploy.runners.ssh_shell import split_end
 from mnet_deploy.runners.transport import CommandResult
-
-_SETTLE_S = 1.0  # between the end of the output and that of ssh
 
 
 class SshProcess(PipedProcess):
@@ -34,7 +31,8 @@ class SshProcess(PipedProcess):
         while mark not in self._stdout:
             if not self._step(deadline):
                 wait_for_end(self._process, deadline, self.name)
-                raise self._error(self._stderr.decode("utf-8", "replace"), started=False)
+                said = self._stdout + b"\n" + self._stderr
+                raise self._error(said.decode("utf-8", "replace"), started=False)
         _, _, self._stdout = self._stdout.partition(mark)
 
     def _judge(self, result: ChildResult) -> CommandResult:
@@ -49,14 +47,12 @@ class SshProcess(PipedProcess):
         )
 
     def _require_link(self, deadline: Deadline) -> None:
-        with suppress(CommandTimeout):  # it has closed its stdout and goes on
-            soon = deadline.within(_SETTLE_S)
-            while self._step(soon):
-                pass
-            wait_for_end(self._process, soon, self.name)
-            stderr, return_code = split_end(self._stderr.decode("utf-8", "replace"), self._mark)
-            if return_code is None:
-                raise self._error(stderr, started=True)
+        while self._step(deadline):
+            pass
+        wait_for_end(self._process, deadline, self.name)
+        stderr, return_code = split_end(self._stderr.decode("utf-8", "replace"), self._mark)
+        if return_code is None:
+            raise self._error(stderr, started=True)
 
     def _error(self, said: str, *, started: bool) -> DeviceError:
         return ssh_error(self._target, said, started=started, what=self.argv[0])

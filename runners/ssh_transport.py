@@ -127,7 +127,8 @@ class SshTransport(Transport):
         stdout = after_start(done.stdout, mark)
         stderr, return_code = split_end(done.stderr, mark)
         if stdout is None or return_code is None:
-            raise ssh_error(self._target, stderr, started=stdout is not None, what=what)
+            said = stderr if stdout is not None else f"{done.stdout.decode('utf-8', 'replace')}\n{stderr}"
+            raise ssh_error(self._target, said, started=stdout is not None, what=what)
         return ChildResult(command=tuple(argv), return_code=return_code, stdout=stdout, stderr=stderr)
 
     def _require_copied(self, result: ChildResult, problem: str) -> None:
