@@ -1,9 +1,11 @@
 """Fixtures of the host tests, and the guard against a second copy of our modules."""
 
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +37,31 @@ def imagenet_data(test_data: Path) -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder imagenet_0.25 in {TEST_DATA}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def validators() -> dict[str, Any]:
+    """A validator of each of the project's JSON schemas, by name."""
+    from jsonschema import Draft202012Validator
+    from referencing import Registry, Resource
+
+    from mnet_deploy import schemas
+
+    loaded = {name: schemas.load(name) for name in schemas.names()}
+    registry = Registry().with_resources((one["$id"], Resource.from_contents(one)) for one in loaded.values())
+    return {name: Draft202012Validator(one, registry=registry) for name, one in loaded.items()}
+
+
+@pytest.fixture(scope="session")
+def violations(validators: dict[str, Any]) -> Callable[[dict[str, Any]], list[str]]:
+    """Return where a JSON value is not what the schema of its format says."""
+
+    def find(value: dict[str, Any]) -> list[str]:
+        value = json.loads(json.dumps(value))
+        name = value["format"].removeprefix("mnet.").partition("/")[0]
+        return [f"{error.json_path}: {error.message}" for error in validators[name].iter_errors(value)]
+
+    return find
 
 
 @pytest.fixture(scope="session", autouse=True)

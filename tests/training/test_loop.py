@@ -79,6 +79,14 @@ def test_the_result_is_complete(trained):
     assert "made by the tests" in (out / "MODEL_CARD.md").read_text()
 
 
+def test_record_and_state_are_what_their_schemas_say(trained, violations):
+    out, record = trained
+    (state,) = (out / "state").rglob("*.npz")
+    with np.load(state) as archive:
+        meta = json.loads(archive["meta"].tobytes())
+    assert violations(record) == violations(meta) == []
+
+
 def test_the_kept_epoch_is_the_best_on_validation(trained):
     _, record = trained
     history, kept = record["history"], record["result"]["best_epoch"]
