@@ -81,7 +81,7 @@ def compare_to_baseline(measurements: Sequence[Measurement], baseline: Path, max
 
 
 def _sentence(one: Compared, limit: float) -> str:
-    said, allowed = f"{label_text(one.new)}: {change_text(one)}", f"the {100 * (limit - 1):.3g} % that are allowed"
+    said, allowed = change_text(one), f"the {100 * (limit - 1):.3g} % that are allowed"
     low, high = one.ratio.low, one.ratio.high
     if low is None or high is None:
         return f"{said}. Measure with {FEWEST_BLOCKS} blocks or more"

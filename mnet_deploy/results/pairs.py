@@ -67,11 +67,13 @@ class Comparisons:
 def compare_runs(old: Sequence[Measurement], new: Sequence[Measurement]) -> Comparisons:
     """Compare each measurement of a run with the one of another run that has the same file name and configuration.
 
-    Two runs of one measurement each are compared whatever they are, so that a refusal says what differs.
+    Where the runs have none in common, each is held against the one that is most like it, so that a refusal says what
+    differs.
     """
     left, compared, refused, only_new = list(old), [], [], []
+    in_common = any(_same(a, b) for a in old for b in new)
     for measurement in new:
-        partner = _partner(measurement, left, alone=len(old) == len(new) == 1)
+        partner = _partner(measurement, left, exact=in_common)
         if partner is None:
             only_new.append(measurement)
             continue
@@ -83,11 +85,19 @@ def compare_runs(old: Sequence[Measurement], new: Sequence[Measurement]) -> Comp
     return Comparisons(compared=tuple(compared), refused=tuple(refused), only_old=tuple(left), only_new=tuple(only_new))
 
 
-def _partner(measurement: Measurement, others: Sequence[Measurement], *, alone: bool) -> Measurement | None:
-    if alone:
-        return others[0]
-    same = (m for m in others if (m.file.file, m.config) == (measurement.file.file, measurement.config))
-    return next(same, None)
+def _same(a: Measurement, b: Measurement) -> bool:
+    return (a.file.file, a.config) == (b.file.file, b.config)
+
+
+def _partner(measurement: Measurement, others: Sequence[Measurement], *, exact: bool) -> Measurement | None:
+    """Return the most alike of the others: files of one name may be several."""
+    candidates = [other for other in others if _same(measurement, other)] if exact else others
+    return max(candidates, key=lambda other: _likeness(measurement, other), default=None)
+
+
+def _likeness(a: Measurement, b: Measurement) -> tuple[int, ...]:
+    pairs = ((a.file.sha256, b.file.sha256), (a.file.file, b.file.file), (a.file.model, b.file.model))
+    return (*(one == other for one, other in pairs), sum(b.label[name] == value for name, value in a.label.items()))
 
 
 def compare_pair(old: Measurement, new: Measurement) -> Compared:
@@ -116,12 +126,15 @@ def label_text(measurement: Measurement) -> str:
 
 
 def change_text(compared: Compared) -> str:
-    """Return how the new one's time compares, with the interval, as the middle of a sentence."""
-    ratio, times = compared.ratio, f"{_time(compared.new)} after {_time(compared.old)}"
+    """Return what was measured and how its time compares, with the interval: the beginning of a sentence."""
+    ratio, old, new = compared.ratio, compared.old, compared.new
+    renamed = f" ({old.file.file})" if old.file.file != new.file.file else ""
+    said = f"{label_text(new)}: {_time(new)} after {_time(old)}{renamed}, {ratio.value:.3f} times as long"
     if ratio.low is None or ratio.high is None:
-        return f"{times}, {ratio.value:.3f} times as long (no interval: it takes {FEWEST_BLOCKS} blocks on both sides)"
-    return f"{times}, {ratio.value:.3f} times as long (95 %: {ratio.low:.3f} to {ratio.high:.3f})"
+        return f"{said} (no interval: it takes {FEWEST_BLOCKS} blocks on both sides)"
+    return f"{said} (95 %: {ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _time(measurement: Measurement) -> str:
-    return "nothing" if measurement.median_s is None else format_seconds(measurement.median_s)
+    time = "nothing" if measurement.median_s is None else format_seconds(measurement.median_s)
+    return time if measurement.verdict is Verdict.VALID else f"{time} ({measurement.verdict})"

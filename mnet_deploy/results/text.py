@@ -79,7 +79,7 @@ def diff_text(found: Comparisons) -> str:
     if not found.compared:
         return ""
     rows = [_diff_row(one) for one in found.compared]
-    sentences = [f"{label_text(one.new)}: {change_text(one)}: {_judgement(one)}" for one in found.compared]
+    sentences = [f"{change_text(one)}: {_judgement(one)}" for one in found.compared]
     return "\n".join((render_table(_DIFF_HEADER, rows, align="<<>>>>>"), "", *sentences))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from mnet_deploy.cli import main
+from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.results.run_file import read_run
 
 
@@ -114,12 +115,18 @@ def test_diff_refuses_what_is_not_comparable_and_names_it(measurement, saved, re
     assert "4" in err[0]
 
 
-def test_diff_of_runs_with_nothing_in_common_is_an_error(measurement, saved, results):
-    old = run_id(saved(measurement(), measurement(threads=2)))
-    new = run_id(saved(measurement(threads=3), measurement(threads=4)))
+def test_diff_of_runs_with_nothing_in_common_names_what_differs(measurement, saved, results):
+    old = run_id(saved(measurement(), measurement(file="x.tflite", threads=2)))
+    new = run_id(saved(measurement(threads=4)))
     status, out, err = results("diff", old, new)
-    assert (status, out, len(err)) == (2, "", 5)
-    assert "in common" in err[-1]
+    assert (status, out, len(err)) == (2, "", 2)
+    assert "x.tflite, litert, 2 threads: only the older run has it" in err[0]
+    assert "threads 1 and threads 4" in err[1]
+
+
+def test_diff_says_that_a_measurement_is_suspect(measurement, saved, results):
+    saved(measurement(verdict=Verdict.SUSPECT))
+    assert "10 ms (SUSPECT) after 10 ms (SUSPECT)" in results("diff", "latest")[1]
 
 
 def test_csv_has_units_in_its_columns_and_a_row_a_measurement(measurement, saved, results):

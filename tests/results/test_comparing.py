@@ -76,6 +76,12 @@ def test_runs_are_paired_by_file_and_configuration(measurement):
     assert found.refused == ()
 
 
+def test_files_of_one_name_are_told_apart_by_their_content(measurement):
+    old = [measurement(sha256="a" * 64), measurement(sha256="b" * 64)]
+    found = compare_runs(old, list(reversed(old)))
+    assert [one.old.file.sha256 == one.new.file.sha256 for one in found.compared] == [True, True]
+
+
 def test_single_measurements_are_paired_whatever_they_are(measurement):
     found = compare_runs([measurement()], [measurement(threads=4)])
     assert found.compared == ()
@@ -128,6 +134,12 @@ def test_only_a_proven_slowdown_counts(measurement, saved, factor, status, said)
     assert result.status is status
     assert said in result.sentences[0]
     assert result.to_json()["compared"][0]["ratio"] == pytest.approx(factor, rel=RATIO_TOLERANCE)
+
+
+def test_a_file_of_another_name_is_named(measurement, saved):
+    baseline = saved(measurement(STEADY, file="old_int8.tflite")).path
+    result = compare_to_baseline([measurement(STEADY)], baseline, 0.05)
+    assert result.sentences[0].startswith("m_int8.tflite, litert, 1 thread: 10 ms after 10 ms (old_int8.tflite), 1.000")
 
 
 def test_a_slow_median_alone_proves_nothing(measurement, saved):
