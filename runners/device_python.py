@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnet_deploy.errors import DeviceUnavailable, ResultFormatError
+from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.transport import CommandResult, Transport
 
@@ -104,6 +105,24 @@ def look_for_python(transport: Transport, deadline: Deadline) -> DevicePython:
     return _checked(transport, _answer(transport, result))
 
 
+def no_python(address: DeviceAddress) -> DeviceUnavailable:
+    """Return the error that says how to get one."""
+    return DeviceUnavailable(
+        f"{address}: there is no python3; on the device, sudo apt install python3-venv, "
+        f"then mnet device setup --device {address}"
+    )
+
+
+def require_version(address: DeviceAddress, version: str) -> None:
+    """Raise `DeviceUnavailable` if a Python is older than `OLDEST_PYTHON`."""
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        raise DeviceUnavailable(
+            f"{address}: Python {oldest} or later is needed, which Raspberry Pi OS 11 and later have. "
+            f"Received: {version}. Upgrade its system"
+        )
+
+
 def _answer(transport: Transport, result: CommandResult) -> dict[str, Any]:
     """Return the last line: what a login script prints comes before."""
     try:
@@ -118,21 +137,13 @@ def _answer(transport: Transport, result: CommandResult) -> dict[str, Any]:
 
 def _checked(transport: Transport, answer: dict[str, Any]) -> DevicePython:
     if "missing" in answer:
-        raise DeviceUnavailable(
-            f"{transport.address}: there is no python3; on the device, sudo apt install python3-venv, "
-            f"then mnet device setup --device {transport.address}"
-        )
+        raise no_python(transport.address)
     if "broken" in answer:
         raise DeviceUnavailable(
             f"{transport.address}: the Python of {answer['broken']} is gone (was the system upgraded?); "
             f"mnet device setup --device {transport.address} --force makes it anew"
         )
-    if tuple(int(part) for part in answer["version"].split(".")) < OLDEST_PYTHON:
-        oldest = ".".join(map(str, OLDEST_PYTHON))
-        raise DeviceUnavailable(
-            f"{transport.address}: Python {oldest} or later is needed (Raspberry Pi OS 11 has it). "
-            f"Received: {answer['version']} at {answer['path']}. Upgrade the system"
-        )
+    require_version(transport.address, answer["version"])
     engines, unusable = _sort_engines(answer["packages"])
     return DevicePython(
         path=answer["path"],

@@ -14,7 +14,7 @@ OLDEST_GLIBC_TAG = 17  # manylinux2014; nothing in the table is tagged for an ol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Userland:
+class WheelTarget:
     """What programs run on, as Python sees it; the kernel may be of another kind.
 
     Attributes:
@@ -79,33 +79,33 @@ class Plan:
     least_numpy: Version | None = None
 
 
-def fits(userland: Userland) -> tuple[Fit, ...]:
+def fits(target: WheelTarget) -> tuple[Fit, ...]:
     """Return for each engine the wheel that fits, or why none does; the default engine comes first."""
-    return tuple(_fit(engine, userland) for engine in PACKAGES)
+    return tuple(_fit(engine, target) for engine in PACKAGES)
 
 
-def plan(userland: Userland, engines: Collection[str] = ()) -> Plan:
+def plan(target: WheelTarget, engines: Collection[str] = ()) -> Plan:
     """Return what to install.
 
     Args:
-        userland: of the device.
+        target: of the device.
         engines: names; empty for LiteRT and ONNX Runtime, or tflite-runtime where LiteRT has no wheel.
 
     Raises:
         DeviceUnavailable: an engine that was asked for, or every one, has no wheel that fits.
     """
-    found = {fit.engine: fit for fit in fits(userland)}
+    found = {fit.engine: fit for fit in fits(target)}
     wanted = [engine for engine in PACKAGES if engine in engines] or _usual(found)
     refused = [found[engine].reason for engine in wanted if found[engine].wheel is None]
     if refused or not wanted:
-        raise DeviceUnavailable(_refusal(userland, found, refused))
-    return _plan(userland, [wheel for engine in wanted if (wheel := found[engine].wheel)])
+        raise DeviceUnavailable(_refusal(target, found, refused))
+    return _plan(target, [wheel for engine in wanted if (wheel := found[engine].wheel)])
 
 
-def platform_tags(userland: Userland) -> tuple[str, ...]:
+def platform_tags(target: WheelTarget) -> tuple[str, ...]:
     """Return all tags of wheels that fit: `pip download --platform` takes no newer C library to include older ones."""
-    architecture = userland.architecture
-    newest = userland.glibc[1] if userland.glibc else OLDEST_GLIBC_TAG
+    architecture = target.architecture
+    newest = target.glibc[1] if target.glibc else OLDEST_GLIBC_TAG
     numbered = (f"manylinux_2_{minor}_{architecture}" for minor in range(newest, OLDEST_GLIBC_TAG - 1, -1))
     return (*numbered, f"manylinux2014_{architecture}", f"linux_{architecture}")
 
@@ -115,14 +115,14 @@ def _usual(found: dict[str, Fit]) -> list[str]:
     return [engine for engine in (tflite, "onnxruntime") if found[engine].wheel]
 
 
-def _fit(engine: str, userland: Userland) -> Fit:
-    here = [wheel for wheel in WHEELS if wheel.engine == engine and _is_for(wheel, userland)]
+def _fit(engine: str, target: WheelTarget) -> Fit:
+    here = [wheel for wheel in WHEELS if wheel.engine == engine and _is_for(wheel, target)]
     if not here:
-        return _no_wheel(engine, f"no wheel for {_kind(userland)}")
-    for_python = [wheel for wheel in here if userland.python in wheel.pythons]
+        return _no_wheel(engine, f"no wheel for {_kind(target)}")
+    for_python = [wheel for wheel in here if target.python in wheel.pythons]
     if not for_python:
-        return _no_wheel(engine, f"no {_kind(userland)} wheel for Python {_dotted(userland.python)}")
-    running = [wheel for wheel in for_python if _has_glibc(wheel, userland)]
+        return _no_wheel(engine, f"no {_kind(target)} wheel for Python {_dotted(target.python)}")
+    running = [wheel for wheel in for_python if _has_glibc(wheel, target)]
     if not running:
         least = min(wheel.least_glibc for wheel in for_python if wheel.least_glibc)
         return _no_wheel(engine, f"needs glibc {_dotted(least)} or later")
@@ -133,43 +133,43 @@ def _no_wheel(engine: str, reason: str) -> Fit:
     return Fit(engine=engine, wheel=None, reason=f"{PACKAGES[engine]}: {reason}")
 
 
-def _kind(userland: Userland) -> str:
-    system = {"macos": "macOS"}.get(userland.system, "Linux")
-    return f"{userland.bits}-bit {userland.architecture or userland.machine} {system}"
+def _kind(target: WheelTarget) -> str:
+    system = {"macos": "macOS"}.get(target.system, "Linux")
+    return f"{target.bits}-bit {target.architecture or target.machine} {system}"
 
 
-def _is_for(wheel: Wheel, userland: Userland) -> bool:
-    if not userland.architecture or ("macos" in wheel.platform) != (userland.system == "macos"):
+def _is_for(wheel: Wheel, target: WheelTarget) -> bool:
+    if not target.architecture or ("macos" in wheel.platform) != (target.system == "macos"):
         return False
-    return wheel.platform.endswith(f"_{userland.architecture}")
+    return wheel.platform.endswith(f"_{target.architecture}")
 
 
-def _has_glibc(wheel: Wheel, userland: Userland) -> bool:
-    return wheel.least_glibc is None or (userland.glibc is not None and userland.glibc >= wheel.least_glibc)
+def _has_glibc(wheel: Wheel, target: WheelTarget) -> bool:
+    return wheel.least_glibc is None or (target.glibc is not None and target.glibc >= wheel.least_glibc)
 
 
-def _plan(userland: Userland, wheels: Sequence[Wheel]) -> Plan:
+def _plan(target: WheelTarget, wheels: Sequence[Wheel]) -> Plan:
     engines = {wheel.engine: wheel.version for wheel in wheels}
     pins = tuple(f"{PACKAGES[wheel.engine]}=={wheel.version}" for wheel in wheels)
-    if userland.architecture == "armv7l":  # NumPy has no wheel at all for it
+    if target.architecture == "armv7l":  # NumPy has no wheel at all for it
         least = LEAST_NUMPY[engines["tflite-runtime"]]
         return Plan(engines=engines, requirements=pins, system_numpy=True, least_numpy=least)
-    numpy = (NUMPY_1 if "tflite-runtime" in engines else NUMPY_2)[userland.python]
+    numpy = (NUMPY_1 if "tflite-runtime" in engines else NUMPY_2)[target.python]
     return Plan(engines=engines, requirements=(*pins, f"numpy=={numpy}"))
 
 
-def _refusal(userland: Userland, found: dict[str, Fit], refused: Sequence[str]) -> str:
+def _refusal(target: WheelTarget, found: dict[str, Fit], refused: Sequence[str]) -> str:
     possible = [engine for engine, fit in found.items() if fit.wheel]
     reasons = "; ".join(refused or [fit.reason for fit in found.values()])
-    return f"{userland}: {reasons}. {_advice(userland, possible)}"
+    return f"{target}: {reasons}. {_advice(target, possible)}"
 
 
-def _advice(userland: Userland, possible: Sequence[str]) -> str:
+def _advice(target: WheelTarget, possible: Sequence[str]) -> str:
     if possible:
         return f"What fits is --engine {','.join(possible)}"
-    if userland.architecture == "armv7l":
+    if target.architecture == "armv7l":
         return "Use a 64-bit Raspberry Pi OS, for which all engines but tflite-runtime have wheels"
-    if not userland.architecture:
+    if not target.architecture:
         return "The engines have wheels for 64-bit ARM, x86-64 and (tflite-runtime alone) 32-bit ARMv7"
     return "LiteRT and ONNX Runtime want 64-bit Linux with Python 3.10 to 3.14, such as Raspberry Pi OS 12 or 13"
 

@@ -5,7 +5,7 @@ import pytest
 from mnet_deploy.errors import DeviceUnavailable
 from mnet_deploy.measurement.run_config import ENGINES
 from mnet_deploy.runners.wheel_table import NUMPY_1, NUMPY_2, PACKAGES, WHEELS
-from mnet_deploy.runners.wheels import Userland, fits, plan, platform_tags
+from mnet_deploy.runners.wheels import WheelTarget, fits, plan, platform_tags
 
 # What `pip download` of PyPI chose on 2026-11-20, given all tags that fit the system:
 #   pip download --index-url https://pypi.org/simple --no-deps --only-binary=:all: --implementation cp
@@ -49,20 +49,20 @@ PIP_CHOSE = {
     ],
 }
 
-BULLSEYE_64 = Userland(python=(3, 9), bits=64, machine="aarch64", glibc=(2, 31))
-BOOKWORM_64 = Userland(python=(3, 11), bits=64, machine="aarch64", glibc=(2, 36))
-TRIXIE_64 = Userland(python=(3, 13), bits=64, machine="aarch64", glibc=(2, 41))
-BULLSEYE_32 = Userland(python=(3, 9), bits=32, machine="armv7l", glibc=(2, 31))
-BOOKWORM_32 = Userland(python=(3, 11), bits=32, machine="aarch64", glibc=(2, 36))  # on a 64-bit kernel
-TRIXIE_32 = Userland(python=(3, 13), bits=32, machine="armv7l", glibc=(2, 41))
-MAC = Userland(python=(3, 12), bits=64, machine="arm64", system="macos")
+BULLSEYE_64 = WheelTarget(python=(3, 9), bits=64, machine="aarch64", glibc=(2, 31))
+BOOKWORM_64 = WheelTarget(python=(3, 11), bits=64, machine="aarch64", glibc=(2, 36))
+TRIXIE_64 = WheelTarget(python=(3, 13), bits=64, machine="aarch64", glibc=(2, 41))
+BULLSEYE_32 = WheelTarget(python=(3, 9), bits=32, machine="armv7l", glibc=(2, 31))
+BOOKWORM_32 = WheelTarget(python=(3, 11), bits=32, machine="aarch64", glibc=(2, 36))  # on a 64-bit kernel
+TRIXIE_32 = WheelTarget(python=(3, 13), bits=32, machine="armv7l", glibc=(2, 41))
+MAC = WheelTarget(python=(3, 12), bits=64, machine="arm64", system="macos")
 
 
 @pytest.mark.parametrize("system", PIP_CHOSE)
 def test_the_table_chooses_what_pip_chose(system):
     _, python, glibc, machine, bits = system
-    userland = Userland(python=python, bits=bits, machine=machine, glibc=glibc)
-    chosen = [fit.wheel.file_name(python) for fit in fits(userland) if fit.wheel]
+    target = WheelTarget(python=python, bits=bits, machine=machine, glibc=glibc)
+    chosen = [fit.wheel.file_name(python) for fit in fits(target) if fit.wheel]
     assert chosen == PIP_CHOSE[system]
 
 
@@ -77,7 +77,7 @@ def test_every_python_of_a_wheel_has_a_numpy():
 
 
 @pytest.mark.parametrize(
-    ("userland", "engines", "requirements"),
+    ("target", "engines", "requirements"),
     [
         (BULLSEYE_64, (), ("ai-edge-litert==2.1.0", "onnxruntime==1.19.2", "numpy==2.0.2")),
         (BOOKWORM_64, (), ("ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "numpy==2.4.6")),
@@ -91,8 +91,8 @@ def test_every_python_of_a_wheel_has_a_numpy():
         ),
     ],
 )
-def test_what_is_installed_is_pinned(userland, engines, requirements):
-    planned = plan(userland, engines)
+def test_what_is_installed_is_pinned(target, engines, requirements):
+    planned = plan(target, engines)
     assert planned.requirements == requirements
     assert not planned.system_numpy
 
@@ -103,31 +103,31 @@ def test_the_default_engine_comes_first():
 
 
 @pytest.mark.parametrize(
-    ("userland", "version", "numpy"), [(BULLSEYE_32, "2.13.0", (1, 21)), (BOOKWORM_32, "2.14.0", (1, 23))]
+    ("target", "version", "numpy"), [(BULLSEYE_32, "2.13.0", (1, 21)), (BOOKWORM_32, "2.14.0", (1, 23))]
 )
-def test_32_bit_takes_numpy_from_the_system(userland, version, numpy):
-    planned = plan(userland)
+def test_32_bit_takes_numpy_from_the_system(target, version, numpy):
+    planned = plan(target)
     assert planned.requirements == (f"tflite-runtime=={version}",)
     assert planned.system_numpy
     assert planned.least_numpy == numpy
 
 
 @pytest.mark.parametrize(
-    ("userland", "engines", "said"),
+    ("target", "engines", "said"),
     [
         (BOOKWORM_32, ["litert"], ["ai-edge-litert: no wheel for 32-bit armv7l", "--engine tflite-runtime"]),
         (BOOKWORM_32, ["onnxruntime"], ["onnxruntime: no wheel for 32-bit armv7l", "--engine tflite-runtime"]),
         (TRIXIE_32, [], ["tflite-runtime: no 32-bit armv7l Linux wheel for Python 3.13", "Use a 64-bit"]),
         (TRIXIE_64, ["tflite-runtime"], ["wheel for Python 3.13", "--engine litert,onnxruntime"]),
-        (Userland(python=(3, 11), bits=32, machine="armv6l", glibc=(2, 36)), [], ["armv6l", "64-bit ARM"]),
-        (Userland(python=(3, 11), bits=64, machine="riscv64", glibc=(2, 36)), [], ["riscv64", "64-bit ARM"]),
-        (Userland(python=(3, 8), bits=64, machine="aarch64", glibc=(2, 31)), [], ["Python 3.8", "3.10 to 3.14"]),
-        (Userland(python=(3, 11), bits=64, machine="aarch64"), [], ["no glibc", "needs glibc 2.30"]),
+        (WheelTarget(python=(3, 11), bits=32, machine="armv6l", glibc=(2, 36)), [], ["armv6l", "64-bit ARM"]),
+        (WheelTarget(python=(3, 11), bits=64, machine="riscv64", glibc=(2, 36)), [], ["riscv64", "64-bit ARM"]),
+        (WheelTarget(python=(3, 8), bits=64, machine="aarch64", glibc=(2, 31)), [], ["Python 3.8", "3.10 to 3.14"]),
+        (WheelTarget(python=(3, 11), bits=64, machine="aarch64"), [], ["no glibc", "needs glibc 2.30"]),
     ],
 )
-def test_a_refusal_names_the_reason_and_a_way_out(userland, engines, said):
+def test_a_refusal_names_the_reason_and_a_way_out(target, engines, said):
     with pytest.raises(DeviceUnavailable) as refused:
-        plan(userland, engines)
+        plan(target, engines)
     assert [text for text in said if text not in str(refused.value)] == []
     assert "\n" not in str(refused.value)
 
@@ -136,13 +136,13 @@ def test_a_refusal_names_the_reason_and_a_way_out(userland, engines, said):
     ("glibc", "litert"), [((2, 29), None), ((2, 30), "2.1.0"), ((2, 33), "2.1.0"), ((2, 34), "2.3.0")]
 )
 def test_litert_is_chosen_by_the_symbols_it_needs_and_not_by_its_tag(glibc, litert):
-    found = {fit.engine: fit.wheel for fit in fits(Userland(python=(3, 11), bits=64, machine="aarch64", glibc=glibc))}
+    found = {fit.engine: fit.wheel for fit in fits(WheelTarget(python=(3, 11), bits=64, machine="aarch64", glibc=glibc))}
     assert (found["litert"] and found["litert"].version) == litert
 
 
 @pytest.mark.parametrize(("glibc", "version"), [((2, 31), "2.13.0"), ((2, 34), "2.14.0")])
 def test_tflite_runtime_is_chosen_by_its_tag_because_pip_reads_that(glibc, version):
-    found = {fit.engine: fit.wheel for fit in fits(Userland(python=(3, 9), bits=64, machine="aarch64", glibc=glibc))}
+    found = {fit.engine: fit.wheel for fit in fits(WheelTarget(python=(3, 9), bits=64, machine="aarch64", glibc=glibc))}
     assert found["tflite-runtime"].version == version
 
 

@@ -1,0 +1,238 @@
+"""Make the environment that the agent runs in on a device, from the package index or from wheels sent there."""
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, DeviceUnavailable, SpecError
+from mnet_deploy.progress import Progress
+from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.device_python import (
+    MARKER,
+    SET_VENV,
+    DevicePython,
+    device_python,
+    look_for_python,
+)
+from mnet_deploy.runners.device_target import (
+    PROBE_TIMEOUT_S,
+    probe_target,
+    require_space,
+    require_system_numpy,
+    require_venv,
+    target_of,
+)
+from mnet_deploy.runners.probe_answers import PythonOnDevice
+from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
+from mnet_deploy.runners.wheelhouse import download_wheels
+from mnet_deploy.runners.wheels import Plan, WheelTarget, plan
+from mnet_deploy.units import format_bytes
+
+TIMEOUT_S = 1800.0  # of everything; a Pi Zero 2 needs minutes to unpack the wheels
+INDEX_TIMEOUT_S = 30.0
+CLEAN_UP_TIMEOUT_S = 30.0
+
+_MODULES = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+    "onnxruntime": "onnxruntime",
+}
+_REACHES_INDEX = """
+import urllib.request
+urllib.request.urlopen("https://pypi.org/simple/numpy/", timeout=10).close()
+"""
+_MAKE_FOLDER = f'{SET_VENV}\nmkdir -p "${{venv%/*}}" && mktemp -d "${{venv%/*}}/wheels.XXXXXX"'
+_BUILD = f'{SET_VENV}\nexec "$1" -c "$2" "$venv" "$3"'
+_CLEAN_UP = 'rm -rf -- "$1" && rmdir -- "${1%/*}" 2>/dev/null || :'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupRequest:
+    """What is wanted.
+
+    Attributes:
+        engines: names; empty for those that fit, without tflite-runtime where LiteRT fits.
+        online: whether the device gets the wheels from the package index; None finds out.
+        force: make the environment anew, with these engines alone.
+    """
+
+    engines: tuple[str, ...] = ()
+    online: bool | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse engines that do not exist."""
+        for engine in self.engines:
+            if engine not in _MODULES:
+                raise SpecError(f"an engine is one of {', '.join(_MODULES)}. Received: {engine!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupResult:
+    """What is there now.
+
+    Attributes:
+        python: the environment.
+        made: `already` (nothing was done), `online` or `offline`.
+    """
+
+    python: DevicePython
+    made: str
+
+
+def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> SetupResult:
+    """Make the environment on a device, or leave it as it is if it has what is wanted.
+
+    Nothing is left of it if it fails; an environment that was there before stays.
+
+    Raises:
+        DeviceUnavailable: no Python, no venv, no wheels that fit, no space, or another setup is at work there.
+        CommandFailed: the wheels cannot be downloaded, sent or installed, or an engine does not load.
+        DeviceError: the device cannot be reached, or is lost.
+    """
+    deadline = Deadline.after(TIMEOUT_S)
+    progress.stage(f"looking at {transport.address}")
+    python, userland = probe_target(transport, deadline)
+    target = target_of(python)
+    existing = _existing(transport, deadline)
+    if existing is not None and _suffices(existing, request):
+        return SetupResult(python=existing, made="already")
+    planned = _planned(transport, target, _wanted(existing, request))
+    if transport.address.scheme == "local":
+        raise _not_here(python, planned)
+    require_venv(transport, python)
+    require_system_numpy(transport, python, planned, deadline)
+    require_space(transport, userland)
+    online = _reaches_index(transport, python, deadline) if request.online is None else request.online
+    if online:
+        _build(transport, python, planned, None, progress, deadline)
+    else:
+        with _wheels_there(transport, planned, target, progress, deadline) as folder:
+            _build(transport, python, planned, folder, progress, deadline)
+    return SetupResult(python=device_python(transport, deadline), made="online" if online else "offline")
+
+
+def _existing(transport: Transport, deadline: Deadline) -> DevicePython | None:
+    """Return the Python that is used so far; None if what was set up is broken."""
+    try:
+        return look_for_python(transport, deadline)
+    except DeviceUnavailable:
+        return None
+
+
+def _suffices(existing: DevicePython, request: SetupRequest) -> bool:
+    """Whether nothing is to be done; engines of the system's Python count where they are asked for by name."""
+    if request.force or not set(request.engines) <= set(existing.engines):
+        return False
+    return bool(existing.engines) and (existing.set_up or bool(request.engines))
+
+
+def _wanted(existing: DevicePython | None, request: SetupRequest) -> tuple[str, ...]:
+    """Return the engines: those that are set up already stay."""
+    if request.force or not request.engines or existing is None or not existing.set_up:
+        return request.engines
+    return (*request.engines, *(engine for engine in existing.engines if engine not in request.engines))
+
+
+def _planned(transport: Transport, target: WheelTarget, engines: tuple[str, ...]) -> Plan:
+    try:
+        return plan(target, engines)
+    except DeviceUnavailable as error:
+        raise DeviceUnavailable(f"{transport.address}: {error}") from None
+
+
+def _not_here(python: PythonOnDevice, planned: Plan) -> DeviceUnavailable:
+    return DeviceUnavailable(
+        f"local: is measured with the Python that mnet runs in, which setup leaves alone; "
+        f"{python.path} -m pip install {' '.join(planned.requirements)}"
+    )
+
+
+def _reaches_index(transport: Transport, python: PythonOnDevice, deadline: Deadline) -> bool:
+    """Whether the device reaches PyPI: if only a mirror, it gets the wheels from here, unless it is told --online."""
+    try:
+        result = transport.run([python.path, "-c", _REACHES_INDEX], deadline=deadline.within(INDEX_TIMEOUT_S))
+    except CommandTimeout:
+        return False
+    return result.return_code == 0
+
+
+@contextmanager
+def _wheels_there(
+    transport: Transport, planned: Plan, target: WheelTarget, progress: Progress, deadline: Deadline
+) -> Iterator[str]:
+    """Download the wheels, send them to a folder on the device, and remove them in the end."""
+    with tempfile.TemporaryDirectory(prefix="mnet-wheels-") as here:
+        progress.stage(f"downloading wheels for {target}")
+        wheels = download_wheels(planned, target, Path(here), deadline)
+        made = transport.run_check(["sh", "-c", _MAKE_FOLDER], deadline=deadline.within(PROBE_TIMEOUT_S))
+        folder = made.stdout.splitlines()[-1]
+        try:
+            for number, wheel in enumerate(wheels, 1):
+                size = format_bytes(wheel.stat().st_size)
+                progress.stage(f"sending wheel {number} of {len(wheels)}, {wheel.name.split('-')[0]} ({size})")
+                transport.push(wheel, f"{folder}/{wheel.name}", deadline=deadline)
+            yield folder
+        finally:
+            with suppress(DeviceError):  # the connection may be what failed
+                transport.run(["sh", "-c", _CLEAN_UP, "sh", folder], deadline=Deadline.after(CLEAN_UP_TIMEOUT_S))
+
+
+def _build(
+    transport: Transport,
+    python: PythonOnDevice,
+    planned: Plan,
+    wheels: str | None,
+    progress: Progress,
+    deadline: Deadline,
+) -> None:
+    """Run `environment.py` there."""
+    order = {
+        "requirements": planned.requirements,
+        "wheels": wheels,
+        "system_packages": planned.system_numpy,
+        "imports": {engine: _MODULES[engine] for engine in planned.engines},
+        "marker": MARKER,
+        "timeout_s": deadline.remaining_s,
+    }
+    source = (files("mnet_deploy.runners") / "environment.py").read_text(encoding="utf-8")
+    argv = ["sh", "-c", _BUILD, "sh", python.path, source, json.dumps(order)]
+    process = transport.start(argv, deadline=deadline)
+    try:
+        last = _follow(process, progress, deadline)
+        result = process.wait(deadline)
+    finally:
+        process.stop()
+    if last.get("event") != "end":
+        raise _failed(transport, last, result, wheels)
+
+
+def _follow(process: RemoteProcess, progress: Progress, deadline: Deadline) -> dict[str, Any]:
+    """Show what it does and return the last event; empty if there was none."""
+    event: dict[str, Any] = {}
+    for line in process.lines(deadline):
+        if line.startswith("{"):
+            event = json.loads(line)
+            if event["event"] == "stage":
+                progress.stage(event["text"])
+    return event
+
+
+def _failed(transport: Transport, last: dict[str, Any], result: CommandResult, wheels: str | None) -> DeviceError:
+    kind, said = last.get("kind"), last.get("message") or result.last_line or result.ending
+    advice = {
+        "busy": "try again when it has ended",
+        "foreign": "",
+        "venv": "the environment could not be made; sudo apt install python3-venv on the device, and look at its disk",
+        "pip": "pip could not install" if wheels else "pip could not install; --offline sends the wheels from here",
+        "import": "an engine does not load there; try another one with --engine",
+    }.get(kind or "", "the setup was not finished")
+    words = f"{transport.address}: {advice} ({said})" if advice else f"{transport.address}: {said}"
+    if kind in ("busy", "foreign"):
+        return DeviceUnavailable(words)
+    return CommandFailed(words, command=("environment.py",), return_code=result.return_code, output=result.stderr)
