@@ -81,7 +81,7 @@ def compare_runs(old: Sequence[Measurement], new: Sequence[Measurement]) -> Comp
         try:
             compared.append(compare_pair(partner, measurement))
         except SpecError as error:
-            refused.append(str(error))
+            refused.append(f"{label_text(measurement)}: {error}")
     return Comparisons(compared=tuple(compared), refused=tuple(refused), only_old=tuple(left), only_new=tuple(only_new))
 
 
@@ -110,9 +110,9 @@ def compare_pair(old: Measurement, new: Measurement) -> Compared:
     for measurement, which in ((old, "older"), (new, "newer")):
         if measurement.verdict is Verdict.INVALID:
             reasons = " ".join(reason.text for reason in measurement.reasons)
-            raise SpecError(f"{label_text(measurement)}: the {which} one is INVALID: {reasons}")
+            raise SpecError(f"the {which} one is INVALID: {reasons}")
         if not measurement.block_medians_s:
-            raise SpecError(f"{label_text(measurement)}: the {which} one has no latency. Measure again")
+            raise SpecError(f"the {which} one has no latency. Measure again")
     return Compared(old=old, new=new, ratio=independent_ratio(new.block_medians_s, old.block_medians_s))
 
 
