@@ -18,7 +18,7 @@ _SIGNALS = frozenset(int(number) for number in signal.Signals)
 
 def command_line(argv: Sequence[str], mark: str) -> str:
     """Return what the remote shell is given; `mark` is a word that nothing else prints."""
-    return f"exec {shlex.join(['sh', '-c', _AROUND, 'sh', mark, *argv])}"
+    return " ".join(("exec", *map(_quoted, ("sh", "-c", _AROUND, "sh", mark, *argv))))
 
 
 def after_start(stdout: bytes, mark: str) -> bytes | None:
@@ -35,3 +35,8 @@ def split_end(stderr: str, mark: str) -> tuple[str, int | None]:
     status = int(found[1])
     number = status - _SIGNAL_BASE
     return stderr[: found.start()] + stderr[found.end() :], -number if number in _SIGNALS else status
+
+
+def _quoted(argument: str) -> str:
+    """Quote for the login shell, whichever it is: in fish a backslash means something between single quotes, too."""
+    return shlex.quote(argument).replace("\\", """'"\\\\"'""")

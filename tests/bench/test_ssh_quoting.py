@@ -1,4 +1,4 @@
-"""What reaches a program behind ssh, and what comes back; `ssh` is a stand-in that runs its last argument in a shell."""
+"""What reaches a program behind ssh, and what comes back; `ssh` is a stand-in: a shell runs its last argument."""
 
 import shutil
 import sys
