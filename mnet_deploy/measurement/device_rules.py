@@ -10,8 +10,8 @@ from mnet_deploy.units import format_bytes
 # Bits of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd"): now, and 16 higher since it was started.
 THROTTLE_BITS = {
     0: ("under-voltage", "use a supply and a cable for this Pi"),
-    1: ("a capped clock", "cool it, and use a supply and a cable for this Pi"),
-    2: ("throttling", "cool it, and use a supply and a cable for this Pi"),
+    1: ("a capped clock", "cool it, use a supply and a cable for this Pi"),
+    2: ("throttling", "cool it, use a supply and a cable for this Pi"),
     3: ("the soft temperature limit", "cool it"),
 }
 SINCE_BOOT = 16

@@ -126,7 +126,7 @@ def unsettled_warmup(measurement: Measurement) -> str | None:
         return None
     return (
         f"Blocks begin {median(seen) - 1:.0%} slower than they end, so that the warm-up was too short; "
-        "lengthen it (--warmup-s, --warmup-count)."
+        "lengthen it (--warmup, --warmup-count)."
     )
 
 

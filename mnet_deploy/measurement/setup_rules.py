@@ -18,14 +18,14 @@ def other_engine(measurement: Measurement) -> str | None:
     """Find engines, threads and cores that are not those asked for: the number would stand under a wrong name."""
     config, engine = measurement.config, measurement.engine
     asked: dict[str, tuple[object, object]] = {
-        "the engine": (PACKAGES[config.engine], engine.name),
-        "the number of threads": (config.threads, engine.threads),
+        "The engine": (PACKAGES[config.engine], engine.name),
+        "The number of threads": (config.threads, engine.threads),
     }
     if config.cpu_affinity is not None:
-        asked["the cores"] = (tuple(sorted(config.cpu_affinity)), tuple(sorted(engine.affinity or ())))
+        asked["The list of cores"] = (sorted(config.cpu_affinity), sorted(engine.affinity or ()))
     for what, (wanted, found) in asked.items():
         if wanted != found:
-            return f"Asked for {what} {wanted}, the device used {found}; look at how its environment is set up."
+            return f"{what} was {found} instead of {wanted}, which was asked for; look at how the device is set up."
     return None
 
 

@@ -1,10 +1,12 @@
 """Each rule speaks where its condition alone is wrong, and nowhere else."""
 
+import re
 from dataclasses import replace
 from statistics import median
 
 import pytest
 
+from mnet_deploy.cli import main
 from mnet_deploy.measurement.device_info import Core
 from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.measurement.rules import RULES, SLOWER_WITH_THREADS, rule
@@ -12,6 +14,7 @@ from mnet_deploy.measurement.run_config import Protocol
 from mnet_deploy.measurement.statistics import median_interval
 from mnet_deploy.measurement.verdict import judge, judge_run
 
+OPTION = re.compile(r"--[a-z][a-z-]*")
 UNDER_VOLTAGE, CAPPED, THROTTLED, SOFT_LIMIT = (1 << bit for bit in range(4))
 SINCE_BOOT = 16
 
@@ -169,6 +172,16 @@ def test_a_reason_is_a_sentence_that_says_what_to_do(name, valid):
     assert text.endswith(".")
     assert ";" in text
     assert "\n" not in text
+
+
+def test_options_that_reasons_name_are_there(valid, capsys):
+    for verb in ("bench", "export"):
+        with pytest.raises(SystemExit):
+            main([verb, "--help"])
+    there = set(OPTION.findall(capsys.readouterr().out))
+    named = {option for change in CASES.values() for option in OPTION.findall(judge(change(valid)).reasons[0].text)}
+    assert "--pin" in named
+    assert named <= there
 
 
 @pytest.mark.parametrize("deleted", RULES, ids=lambda rule: rule.name)
