@@ -29,10 +29,13 @@ class Compared:
         """Return the figures."""
         return {
             **self.new.label,
+            "emulated": self.new.device.emulated,
             "old_sha256": self.old.file.sha256,
             "new_sha256": self.new.file.sha256,
             "old_median_s": self.old.median_s,
             "new_median_s": self.new.median_s,
+            "old_verdict": str(self.old.verdict),
+            "new_verdict": str(self.new.verdict),
             "ratio": self.ratio.value,
             "interval": None if self.ratio.low is None else [self.ratio.low, self.ratio.high],
         }

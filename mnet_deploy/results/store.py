@@ -14,7 +14,6 @@ from mnet_deploy.measurement.measurement import Measurement
 from mnet_deploy.output_folder import OutputFolder
 from mnet_deploy.results.run_file import RAW_FOLDER, SUMMARY_SUFFIX, Run, read_run, run_files
 
-DEFAULT_FOLDER = Path("mnet-results")
 LATEST = "latest"
 OPTION = "--results"
 _IGNORE_NAME = ".gitignore"

@@ -1,4 +1,5 @@
 import csv
+import gzip
 import json
 from dataclasses import replace
 
@@ -75,6 +76,18 @@ def test_show_has_every_sample_in_json(measurement, saved, results):
     listed = json.loads(results("list", "--json")[1])
     assert listed["runs"][0]["id"] == shown["id"]
     assert listed["runs"][0]["measurements"][0]["latency_s"] is None
+
+
+def test_what_is_written_is_what_the_schemas_say(measurement, saved, results, violations):
+    other = replace(measurement().device, emulated="qemu-user")
+    files = saved(measurement(), measurement(threads=2), measurement(threads=4))
+    again = saved(measurement(medians_s=(0.02,)), measurement(threads=2, device=other), measurement(threads=8))
+    assert violations(json.loads(files.path.read_text(encoding="utf-8"))) == []
+    assert violations(json.loads(gzip.decompress(files.raw_path.read_bytes()))) == []
+    diff = json.loads(results("diff", run_id(files), run_id(again), "--json")[1])
+    assert [len(diff[name]) for name in ("compared", "refused", "only_old", "only_new")] == [1, 1, 1, 1]
+    for shown in (diff, *(json.loads(results(action, "--json")[1]) for action in ("list", "show"))):
+        assert violations(shown) == []
 
 
 def test_show_of_a_damaged_run_is_one_line(measurement, saved, results):
