@@ -61,7 +61,8 @@ the C library in the package, whose interface changes: of `ai-edge-litert` 2.3 o
 Elsewhere the error's kind is `layers_unavailable`. Lines: `start` and `ready` as above, then
 
     layers   source ("onnxruntime profile", "LiteRT profiler"), runs, total_s (median of as many calls without the
-             profiler), ops: index (in the order of running), name, op, mean_s (of one run), count (of calls in a run)
+             profiler), ops: index (in the order of running), name, op, mean_s (of one run; the median of ten means,
+             each over a tenth of the runs), count (of calls in a run)
     end      nonce, count: 0, as there are no samples
 
 Errors come as these kinds: engine_missing, engine_broken (it is there and cannot be imported), wrong_engine (another
@@ -86,7 +87,7 @@ from array import array
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Union
 
 EXIT_ERROR = 1
 EXIT_STDIN_ENDED = 4
@@ -94,6 +95,7 @@ EXIT_DEADLINE = 5
 ALARM_AFTER_DEADLINE_S = 2.0
 SAMPLES_PER_LINE = 1000
 SEED = 0
+BATCHES = 10
 LINES = [sys.stdout]  # the last one is where `emit` writes
 PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
 ONNX_TYPES = {"float": "float32", "double": "float64"}  # those that NumPy calls otherwise
@@ -526,13 +528,22 @@ def profile_onnxruntime(engine: Any, args: argparse.Namespace) -> Tuple[str, Lis
     ops = []
     for index, (key, values) in enumerate(times_us.items()):
         count = len(values) // (args.warmup_count + args.runs)
-        mean_s = sum(values[-args.runs * count :]) / args.runs / 1e6
-        ops.append({"index": index, "name": key[1], "op": ops_of[key], "mean_s": round(mean_s, 10), "count": count})
+        timed, means_s = iter(values[-args.runs * count :]), []
+        for runs in batches(args.runs):
+            means_s.append(sum(next(timed) for _ in range(runs * count)) / runs / 1e6)
+        mean_s = round(statistics.median(means_s), 10)
+        ops.append({"index": index, "name": key[1], "op": ops_of[key], "mean_s": mean_s, "count": count})
     return "onnxruntime profile", ops
 
 
+def batches(runs: int) -> List[int]:
+    """Return how many runs are averaged at a time: the median of those means is not moved by a busy machine."""
+    number = min(BATCHES, runs)
+    return [runs // number + (index < runs % number) for index in range(number)]
+
+
 def profile_litert(engine: Any, args: argparse.Namespace) -> Tuple[str, List[Dict[str, Any]]]:
-    """Return the source and the ops; see `profile_summary`."""
+    """Return the source and the ops; see `profile_summaries`."""
     if engine.name != "ai-edge-litert" or not (version_of(engine.name) or "").startswith("2.3."):
         raise Refusal(
             "layers_unavailable", f"needs ai-edge-litert 2.3. Received: {engine.name} {version_of(engine.name)}"
@@ -540,8 +551,7 @@ def profile_litert(engine: Any, args: argparse.Namespace) -> Tuple[str, List[Dic
     if args.threads != 1 or args.delegate == "none":
         raise Refusal("layers_unavailable", "LiteRT's profiler runs with one thread and with XNNPACK")
     with refusing("layers_unavailable"):
-        summary = profile_summary(engine, args)
-        return "LiteRT profiler", parse_summary(summary, args.runs)
+        return "LiteRT profiler", litert_ops(profile_summaries(engine, args))
 
 
 class TensorType(ctypes.Structure):
@@ -560,65 +570,78 @@ WRITE = 1  # LiteRtTensorBufferLockMode
 CPU = 1  # LiteRtHwAccelerators
 
 
-def profile_summary(engine: LiteRtEngine, args: argparse.Namespace) -> str:
-    """Return the text of LiteRT's profiler, through the C functions of the package's libLiteRt.
+class LiteRtLibrary:
+    """The C functions of the package's libLiteRt; each returns a status, and what it makes through its last argument.
 
-    The option that turns the profiler on is TOML text under the name `runtime_options_string`. Nothing is freed: the
-    process ends soon.
+    Nothing is freed: the process ends soon.
     """
-    import ai_edge_litert
 
-    (path,) = Path(ai_edge_litert.__file__).parent.glob("libLiteRt.*")
-    library = ctypes.CDLL(str(path))
+    def __init__(self) -> None:
+        import ai_edge_litert
 
-    def call(name: str, *arguments: Any) -> None:
-        status = getattr(library, name)(*arguments)
+        (path,) = Path(ai_edge_litert.__file__).parent.glob("libLiteRt.*")
+        self._library = ctypes.CDLL(str(path))
+        self._keep = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda pointer: None)  # instead of freeing
+        self._options = ctypes.create_string_buffer(b"enable_profiling = true\n")  # TOML
+
+    def call(self, name: str, *arguments: Any) -> None:
+        status = getattr(self._library, name)(*arguments)
         if status:
             raise RuntimeError(f"{name} returned {status}")
 
-    def made(name: str, *arguments: Any) -> ctypes.c_void_p:
-        made_here = ctypes.c_void_p()
-        call(name, *arguments, ctypes.byref(made_here))
-        return made_here
+    def made(self, name: str, *arguments: Any) -> ctypes.c_void_p:
+        result = ctypes.c_void_p()
+        self.call(name, *arguments, ctypes.byref(result))
+        return result
 
-    one, none = ctypes.c_size_t(1), ctypes.c_size_t(0)
-    environment = made("LiteRtCreateEnvironment", 0, None)
-    model = made("LiteRtCreateModelFromFile", environment, os.fsencode(args.model))
-    options = made("LiteRtCreateOptions")
-    call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
-    keep = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda pointer: None)
-    text = ctypes.create_string_buffer(b"enable_profiling = true\n")
-    call("LiteRtAddOpaqueOptions", options, made("LiteRtCreateOpaqueOptions", b"runtime_options_string", text, keep))
-    compiled = made("LiteRtCreateCompiledModel", environment, model, options)
-    profiler = made("LiteRtCompiledModelGetProfiler", compiled)
+    def profiled_model(self, environment: ctypes.c_void_p, path: str) -> ctypes.c_void_p:
+        """Return a compiled model that has a profiler."""
+        model = self.made("LiteRtCreateModelFromFile", environment, os.fsencode(path))
+        options = self.made("LiteRtCreateOptions")
+        self.call("LiteRtSetOptionsHardwareAccelerators", options, CPU)
+        more = self.made("LiteRtCreateOpaqueOptions", b"runtime_options_string", self._options, self._keep)
+        self.call("LiteRtAddOpaqueOptions", options, more)
+        return self.made("LiteRtCreateCompiledModel", environment, model, options)
+
+    def buffer(self, environment: ctypes.c_void_p, needs: ctypes.c_void_p, shape: List[int], dtype: str) -> Any:
+        """Return memory for a tensor, filled with random values."""
+        kind = TensorType(ELEMENTS[dtype], len(shape), (ctypes.c_int32 * 8)(*shape), (ctypes.c_uint32 * 8)())
+        create = "LiteRtCreateManagedTensorBufferFromRequirements"
+        buffer = self.made(create, environment, ctypes.byref(kind), needs)
+        values, address = random_values(shape, dtype), ctypes.c_void_p()
+        self.call("LiteRtLockTensorBuffer", buffer, ctypes.byref(address), WRITE)
+        ctypes.memmove(address, values.ctypes.data, values.nbytes)
+        self.call("LiteRtUnlockTensorBuffer", buffer)
+        return buffer
+
+
+def profile_summaries(engine: LiteRtEngine, args: argparse.Namespace) -> Iterator[Tuple[str, int]]:
+    """Yield texts of LiteRT's profiler, each with the runs since the one before it; they hold those before as well."""
+    library, one, none = LiteRtLibrary(), ctypes.c_size_t(1), ctypes.c_size_t(0)
+    environment = library.made("LiteRtCreateEnvironment", 0, None)
+    compiled = library.profiled_model(environment, args.model)
+    profiler = library.made("LiteRtCompiledModelGetProfiler", compiled)
     if not profiler:
         raise RuntimeError("the library has no profiler")
     buffers = []
     for kind, tensors in zip(("Input", "Output"), engine.tensor_types()):  # noqa: B905 - since Python 3.10
         ((shape, dtype),) = tensors  # one input, one output
-        needs = made(f"LiteRtGetCompiledModel{kind}BufferRequirements", compiled, none, none)
-        tensor = TensorType(ELEMENTS[dtype], len(shape), (ctypes.c_int32 * 8)(*shape), (ctypes.c_uint32 * 8)())
-        create = "LiteRtCreateManagedTensorBufferFromRequirements"
-        buffers.append(made(create, environment, ctypes.byref(tensor), needs))
-        if kind == "Input":
-            values = random_values(shape, dtype)
-            address = ctypes.c_void_p()
-            call("LiteRtLockTensorBuffer", buffers[0], ctypes.byref(address), WRITE)
-            ctypes.memmove(address, values.ctypes.data, values.nbytes)
-            call("LiteRtUnlockTensorBuffer", buffers[0])
-    given, answered = ((ctypes.c_void_p * 1)(buffer) for buffer in buffers)
+        needs = library.made(f"LiteRtGetCompiledModel{kind}BufferRequirements", compiled, none, none)
+        buffers.append((ctypes.c_void_p * 1)(library.buffer(environment, needs, shape, dtype)))
+    given, answered = buffers
 
     def run() -> None:
-        call("LiteRtRunCompiledModel", compiled, none, one, given, one, answered)
+        library.call("LiteRtRunCompiledModel", compiled, none, one, given, one, answered)
 
     repeat(run, args.warmup_count)
-    call("LiteRtResetProfiler", profiler)
-    call("LiteRtStartProfiler", profiler)
-    repeat(run, args.runs)
-    call("LiteRtStopProfiler", profiler)
-    summary = ctypes.c_char_p()
-    call("LiteRtGetProfileSummary", profiler, compiled, ctypes.byref(summary))
-    return (summary.value or b"").decode(errors="replace")
+    for runs in batches(args.runs):
+        library.call("LiteRtResetProfiler", profiler)  # forgets the events, but not the summary of those before
+        library.call("LiteRtStartProfiler", profiler)
+        repeat(run, runs)
+        library.call("LiteRtStopProfiler", profiler)
+        summary = ctypes.c_char_p()
+        library.call("LiteRtGetProfileSummary", profiler, compiled, ctypes.byref(summary))
+        yield (summary.value or b"").decode(errors="replace"), runs
 
 
 # node type, start, first, average, its share, the shares so far, memory, times called, name
@@ -626,28 +649,45 @@ SUMMARY_LINE = re.compile(r"\s*(\S.*?)\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+([\d.]+)%\s+
 SUMMARY_TOTAL = re.compile(r"Timings \(microseconds\):.*\b(?:sum|curr)=(\d+)")
 
 
-def parse_summary(text: str, runs: int) -> List[Dict[str, Any]]:
-    """Return the ops of a summary in the order of running.
+def litert_ops(summaries: Iterable[Tuple[str, int]]) -> List[Dict[str, Any]]:
+    """Return the ops of summaries, each of which holds all that went before it and some more runs.
 
-    The averages are rounded to a microsecond; the shares of the whole time are finer. Ops of one type at the same place
-    of several delegates are one line, called several times a run.
+    Ops of one type at the same place of several delegates are one line, called several times a run.
+    """
+    means_s: List[List[float]] = []
+    counts: List[float] = []
+    before: List[Tuple[str, str, float, int]] = []
+    for text, runs in summaries:
+        now = parse_summary(text)
+        pairs = list(zip(now, before or [(*op[:2], 0.0, 0) for op in now]))  # noqa: B905 - since Python 3.10
+        means_s.append([(new[2] - old[2]) / runs for new, old in pairs])
+        counts = [(new[3] - old[3]) / runs for new, old in pairs]
+        if len(pairs) != len(now) or any(count < 1 or count % 1 for count in counts):
+            raise ValueError("LiteRT's summaries do not go on from each other as those of 2.3 do")
+        before = now
+    return [
+        {
+            "index": index,
+            "name": name,
+            "op": op,
+            "mean_s": round(statistics.median(means[index] for means in means_s), 10),
+            "count": int(counts[index]),
+        }
+        for index, (name, op, _, _) in enumerate(before)
+    ]
+
+
+def parse_summary(text: str) -> List[Tuple[str, str, float, int]]:
+    """Return name, type, seconds in all calls together, and calls of the ops, in the order of running.
+
+    The averages are rounded to a microsecond; the shares of the whole time are finer.
     """
     in_order = text.partition("Run Order")[2].partition("Top by Computation Time")[0]
     total = SUMMARY_TOTAL.search(text)
     found = [match for match in map(SUMMARY_LINE.fullmatch, in_order.splitlines()) if match]
     if total is None or not found:
         raise ValueError("LiteRT's summary has another form than that of 2.3")
-    run_s = int(total[1]) / runs / 1e6
-    return [
-        {
-            "index": index,
-            "name": match[4],
-            "op": match[1],
-            "mean_s": round(float(match[2]) / 100 * run_s, 10),
-            "count": int(match[3]) // runs,
-        }
-        for index, match in enumerate(found)
-    ]
+    return [(match[4], match[1], float(match[2]) / 100 * int(total[1]) / 1e6, int(match[3])) for match in found]
 
 
 def peak_rss_bytes() -> Optional[int]:

@@ -22,6 +22,7 @@ from mnet_deploy.runners import agent
 from mnet_deploy.spec import ModelSpec
 
 AGENT = Path(agent.__file__)
+SUMMARY_LINE = "  {op}   0.000   0.003   0.003   {share:.3f}%   80.000%   0.000   {calls}   {name}"
 ROOT = AGENT.parent.parent
 SPEC = ModelSpec(alpha=0.25, resolution_px=32, classes=10)
 SHORT = ("--warmup-count", "3", "--warmup-s", "0", "--block-s", "0", "--min-count", "5")
@@ -378,7 +379,42 @@ def test_the_profiler_of_litert_has_limits(models, options):
     assert "one thread" in error["message"]
 
 
+@pytest.mark.parametrize(("runs", "expected"), [(1, [1]), (10, [1] * 10), (23, [3, 3, 3, *[2] * 7])])
+def test_batches_hold_all_runs(runs, expected):
+    assert agent.batches(runs) == expected
+
+
+def summary(*ops, total_us):
+    """Return what LiteRT says of (op, name, microseconds, calls)."""
+    lines = [
+        SUMMARY_LINE.format(op=op, name=name, share=100 * time_us / total_us, calls=calls)
+        for op, name, time_us, calls in ops
+    ]
+    parts = ["== Run Order ==", "  [node type]  [start]", *lines, "== Top by Computation Time ==", *reversed(lines)]
+    return "\n".join([*parts, "", f"Timings (microseconds): count=2 curr={total_us}"])
+
+
+def summaries(*totals_us):
+    """Yield what LiteRT says after two runs, after four, ...: an op at 4/5 of the time, one at the rest."""
+    for number, total_us in enumerate(totals_us, start=1):
+        first = ("Delegate/Mean (ND) Reduce", "[Delegate]:0", total_us * 0.8, 2 * number)
+        yield summary(first, ("SOFTMAX", "[Builtin]:1", total_us * 0.2, 6 * number), total_us=total_us), 2
+
+
+def test_one_batch_on_a_busy_machine_does_not_move_the_times():
+    assert agent.litert_ops(summaries(100, 90_000, 90_100, 90_200)) == [
+        {"index": 0, "name": "[Delegate]:0", "op": "Delegate/Mean (ND) Reduce", "mean_s": 4e-05, "count": 1},
+        {"index": 1, "name": "[Builtin]:1", "op": "SOFTMAX", "mean_s": 1e-05, "count": 3},
+    ]
+
+
+def test_summaries_that_start_anew_are_refused():
+    first = next(summaries(100))
+    with pytest.raises(ValueError, match="do not go on from each other"):
+        agent.litert_ops([first, first])
+
+
 @pytest.mark.parametrize("text", ["", "Timings (microseconds): count=1 curr=3", "== Run Order ==\n a b c\n"])
 def test_a_summary_in_another_form_is_no_list_of_ops(text):
     with pytest.raises(ValueError, match="another form"):
-        agent.parse_summary(text, 1)
+        agent.parse_summary(text)
