@@ -41,9 +41,9 @@ from a fixed seed, set once.
 delegate took over. ONNX Runtime uses its CPU provider. --session-option sets an attribute of its SessionOptions, or
 a config entry if the key has dots in it.
 
-The untimed warm-up lasts for --warmup-count calls and --warmup-s seconds, whichever is longer; the timed block for
---min-count calls and --block-s seconds, but no longer than --max-count calls (so does the warm-up). Meanwhile nothing
-is printed, Python's garbage collector is off, and the watchdog sleeps. Lines, in this order:
+The warm-up lasts for --warmup-count calls and --warmup-s seconds, whichever is longer; the timed block after it for
+--min-count calls and --block-s seconds; neither for more than --max-count calls. Meanwhile nothing is printed, Python's
+garbage collector is off, and the watchdog sleeps. Lines, in this order:
 
     start    pid, engine, engine_version, python, numpy, machine, threads, affinity (CPUs that it may run on, read
              back), delegate (xnnpack, none, cpu), delegate_evidence, delegated_nodes, nodes, session_options,
