@@ -42,6 +42,7 @@ _MODULES = {
     "tflite-runtime": "tflite_runtime.interpreter",
     "onnxruntime": "onnxruntime",
 }
+_EXTRAS = {"litert": "litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnx"}  # of this package
 _REACHES_INDEX = """
 import urllib.request
 urllib.request.urlopen("https://pypi.org/simple/numpy/", timeout=10).close()
@@ -100,10 +101,11 @@ def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> S
     python, userland = probe_target(transport, deadline)
     target = target_of(python)
     existing = _existing(transport, deadline)
-    if existing is not None and _suffices(existing, request):
+    here = transport.address.scheme == "local"
+    if existing is not None and _suffices(existing, request, here=here):
         return SetupResult(python=existing, made="already")
     planned = _planned(transport, target, _wanted(existing, request))
-    if transport.address.scheme == "local":
+    if here:
         raise _not_here(python, planned)
     require_venv(transport, python)
     require_system_numpy(transport, python, planned, deadline)
@@ -125,11 +127,11 @@ def _existing(transport: Transport, deadline: Deadline) -> DevicePython | None:
         return None
 
 
-def _suffices(existing: DevicePython, request: SetupRequest) -> bool:
+def _suffices(existing: DevicePython, request: SetupRequest, *, here: bool) -> bool:
     """Whether nothing is to be done; engines of the system's Python count where they are asked for by name."""
     if request.force or not set(request.engines) <= set(existing.engines):
         return False
-    return bool(existing.engines) and (existing.set_up or bool(request.engines))
+    return bool(existing.engines) and (existing.set_up or here or bool(request.engines))
 
 
 def _wanted(existing: DevicePython | None, request: SetupRequest) -> tuple[str, ...]:
@@ -147,9 +149,10 @@ def _planned(transport: Transport, target: WheelTarget, engines: tuple[str, ...]
 
 
 def _not_here(python: PythonOnDevice, planned: Plan) -> DeviceUnavailable:
+    own = ", in an environment of its own" if "tflite-runtime" in planned.engines else ""
     return DeviceUnavailable(
         f"local: is measured with the Python that mnet runs in, which setup leaves alone; "
-        f"{python.path} -m pip install {' '.join(planned.requirements)}"
+        f"{python.path} -m pip install 'mnet-deploy[{','.join(_EXTRAS[engine] for engine in planned.engines)}]'{own}"
     )
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from mnet_deploy import __version__
-from mnet_deploy.cli import bench, cost, export, inspect, results, train, verify
+from mnet_deploy.cli import bench, cost, device, export, inspect, results, train, verify
 from mnet_deploy.errors import MnetError
 from mnet_deploy.interrupts import catch_interrupts, interrupted
 
@@ -41,6 +41,7 @@ VERBS: dict[str, ModuleType] = {
     "export": export,
     "inspect": inspect,
     "verify": verify,
+    "device": device,
     "bench": bench,
     "results": results,
 }
