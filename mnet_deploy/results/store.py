@@ -119,10 +119,13 @@ def find(folder: Path, reference: str) -> Path:
         SpecError: it means no run, or several.
     """
     direct = Path(reference)
-    if direct.suffix == SUMMARY_SUFFIX and direct.is_file():
-        return direct
+    if direct.suffix == SUMMARY_SUFFIX:
+        for path in (direct, folder / direct):
+            if path.is_file():
+                return path
+        raise SpecError(f"{direct}: expected a stored run. Received: no file of that name, here or in {folder}")
     paths = _summaries(_required(folder))
-    exact = [path for path in paths if reference in (path.name, path.stem)]
+    exact = [path for path in paths if reference == path.stem]
     runs = [path for path in paths if _STEM.fullmatch(path.stem)]
     found = exact or (runs[-1:] if reference == LATEST else [path for path in runs if _begins(path, reference)])
     if len(found) == 1:

@@ -323,6 +323,13 @@ def test_a_run_is_found_by_what_names_it_alone(measurement, saved):
             find(folder, reference)
 
 
+@pytest.mark.parametrize("folder", [".", "none"])
+def test_a_file_that_is_not_there_is_named(tmp_path, folder):
+    (tmp_path / "x.json").write_bytes(b"")  # not the one that is asked for
+    with pytest.raises(SpecError, match=r"ci/x\.json: expected a stored run"):
+        find(tmp_path / folder, "ci/x.json")
+
+
 def test_a_file_under_a_name_of_the_users_own_is_found(measurement, saved):
     path = saved(measurement()).path
     path.rename(path.with_name("baseline.json"))
