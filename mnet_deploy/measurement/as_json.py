@@ -3,7 +3,6 @@
 Each raw latency is stored once, in the flat list `latency_s`; a block says which part of it is its own.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -78,11 +77,6 @@ def _with_samples(found: Mapping[str, Any]) -> list[dict[str, Any]]:
     return blocks
 
 
-def run_to_json(measurements: Sequence[Measurement]) -> dict[str, Any]:
-    """Return all measurements of a run."""
-    return {"format": RUN_FORMAT, "measurements": [measurement_to_json(each) for each in measurements]}
-
-
 def run_from_json(value: object) -> tuple[Measurement, ...]:
     """Return the measurements of a run.
 
@@ -96,18 +90,6 @@ def run_from_json(value: object) -> tuple[Measurement, ...]:
     except (ValueError, TypeError, KeyError) as error:
         raise ResultFormatError(f"expected a run of the format {RUN_FORMAT}. Received: {error}") from error
     return tuple(measurement_from_json(each) for each in listed)
-
-
-def run_from_text(text: str) -> tuple[Measurement, ...]:
-    """Return the measurements of a run from the text of a file.
-
-    Raises:
-        ResultFormatError: it is no JSON, something else, or damaged.
-    """
-    try:
-        return run_from_json(json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise ResultFormatError(f"expected a run of the format {RUN_FORMAT}. Received no JSON: {error}") from error
 
 
 def _with_format(value: object, wanted: str) -> Mapping[str, Any]:

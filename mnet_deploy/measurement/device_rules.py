@@ -188,9 +188,8 @@ def other_load(measurement: Measurement) -> str | None:
     for when, state in (("before", measurement.before), ("after", measurement.after)):
         if state.busy_cores is not None and state.busy_cores > limit:
             return (
-                f"Something else kept {state.busy_cores:.1f} cores busy {when} the run (this measurement bears "
-                f"{limit:g}): a program, interrupts, or other guests of a virtual machine; stop it (look with top), "
-                "and measure again."
+                f"Something else kept {state.busy_cores:.1f} cores busy {when} the run: a program, interrupts, or "
+                "other guests of a virtual machine; stop it (look with top), and measure again."
             )
     return None
 

@@ -77,8 +77,12 @@ def _sentences(one: Measurement) -> Iterator[str]:
     yield from (f"{reason.verdict}: {reason.text}" for reason in one.reasons)
     yield from (f"note: {note}" for note in one.file.notes)
     if deviations := one.protocol.deviations():
-        listed = ", ".join(f"{name} {value}" for name, value in deviations.items())
+        listed = ", ".join(f"{name} {_value(value)}" for name, value in deviations.items())
         yield f"deviations from the default protocol: {listed}"
+
+
+def _value(value: float | bool) -> str:
+    return ("off", "on")[value] if isinstance(value, bool) else f"{value:g}"
 
 
 def _label(one: Measurement) -> str:

@@ -122,7 +122,7 @@ CASES = {
     "blocks_disagree": two_speeds,
     "unsettled_warmup": lambda m: every_block(m, slow_start),
     "interrupted": lambda m: block(m, 6, wall_s=m.blocks[6].wall_s * 1.08),
-    "crowded_out": lambda m: block(m, 1, cpu_s=m.blocks[1].cpu_s * 0.85),
+    "crowded_out": lambda m: every_block(m, lambda each: {"cpu_s": each.cpu_s * 0.85}),
     "threads_unused": lambda m: threads(m, 4, cores_used=1.0),
     "threads_unasked": lambda m: every_block(m, lambda each: {"cpu_s": each.cpu_s * 3.8}),
     "coarse_timer": lambda m: every_block(m, ticking),
@@ -227,6 +227,15 @@ def test_throttle_bits(before, after, expected, valid):
 def test_a_low_clock_after_a_block_that_was_not_slow_means_nothing(valid):
     """The governor lowers it as soon as nothing runs."""
     assert judge(after_block(valid, 3, clocks_hz=(6e8,) * 4)).reasons == ()
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.6, []), (0.4, ["crowded_out"])])
+def test_a_median_bears_others_in_one_block(share, expected, valid):
+    assert reasons(judge(block(valid, 1, cpu_s=valid.blocks[1].cpu_s * share))) == expected
+
+
+def test_threads_that_others_kept_from_running_are_not_unused(valid):
+    assert reasons(judge(threads(valid, 2, cores_used=0.5))) == ["crowded_out"]
 
 
 def test_every_core_in_use_bears_less_other_load(valid):
