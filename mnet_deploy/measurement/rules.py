@@ -54,7 +54,7 @@ RULES: tuple[Rule, ...] = (
     Rule("other_target", SUSPECT, setup.other_target),
     Rule("weaker_protocol", SUSPECT, setup.weaker_protocol),
     Rule("summary_only", SUSPECT, samples.summary_only),
-    Rule("cut_off", SUSPECT, samples.cut_off),
+    Rule("cut_off", INVALID, samples.cut_off),
     Rule("few_blocks", SUSPECT, samples.few_blocks),
     Rule("wide_interval", SUSPECT, samples.wide_interval),
     Rule("short_window", SUSPECT, samples.short_window),
