@@ -26,6 +26,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "emulated_only: what a real device cannot be put through")
+    config.addinivalue_line("markers", "armhf: starts a 32-bit stand-in, whose files are built beforehand")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -46,6 +47,8 @@ def pytest_collection_finish(session):
     with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
         try:
             build.rootfs()
+            if any(item.get_closest_marker("armhf") for item in session.items):
+                build.rootfs("armhf")
         except StandInError as error:
             pytest.exit(str(error), returncode=3)
 

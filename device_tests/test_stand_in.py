@@ -112,7 +112,19 @@ def ask_agent(pi, folder, model, inputs, tmp_path):
     return np.load(tmp_path / "outputs.npy")
 
 
-def test_tflite_runtime_runs(pi, folder, tiny_models, tmp_path):
+def test_tflite_runtime_runs(pi, tiny_models, tmp_path):
+    check_tflite_runtime(pi, tiny_models, tmp_path)
+
+
+@pytest.mark.armhf
+def test_the_32_bit_system(fresh_pi, tiny_models, tmp_path):
+    pi = fresh_pi(cpu="cortex-a15")
+    assert output_of(pi, "uname -m; getconf LONG_BIT; dpkg --print-architecture").split() == ["armv7l", "32", "armhf"]
+    check_tflite_runtime(pi, tiny_models, tmp_path)
+
+
+def check_tflite_runtime(pi, tiny_models, tmp_path):
+    folder = output_of(pi, "mktemp -d")
     inputs = inputs_for(".tflite")
     np.save(tmp_path / "inputs.npy", inputs)
     (tmp_path / "script.py").write_text(TFLITE_RUNTIME)
@@ -120,6 +132,7 @@ def test_tflite_runtime_runs(pi, folder, tiny_models, tmp_path):
         pi.client.push(file, f"{folder}/{file.name}")
     output_of(pi, f"cd {folder} && {pi.python} script.py {tiny_models['.tflite'].name} inputs.npy outputs.npy")
     pi.client.pull(f"{folder}/outputs.npy", tmp_path / "outputs.npy")
+    output_of(pi, f"rm -r {folder}")
     expected = infer(tiny_models[".tflite"], inputs).outputs.astype(int)
     assert np.abs(np.load(tmp_path / "outputs.npy").astype(int) - expected).max() <= OLD_ENGINE_STEPS
 

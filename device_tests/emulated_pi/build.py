@@ -1,14 +1,13 @@
-"""Builds the files of the stand-in Raspberry Pi once and keeps them: Debian 12 for arm64, with three engines.
+"""Builds the files of the stand-in Raspberry Pi once and keeps them.
 
-In it: an ssh server, Python 3.11 with venv and pip, user `pi`, the wheels in /opt/wheels (the stand-in has no internet;
-`pip install --no-index --find-links /opt/wheels`), and an environment /opt/bench that has them installed.
+In them: an ssh server, Python 3.11 with venv and pip, user `pi`, the wheels of the engines in /opt/wheels (the stand-in
+has no internet: `pip install --no-index --find-links /opt/wheels`), and an environment /opt/bench that has them.
 """
 
 import contextlib
 import functools
 import hashlib
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -16,24 +15,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from device_tests.emulated_pi.host import CLEAN, StandInError, prepare, run, say
+from device_tests.emulated_pi import debian
+from device_tests.emulated_pi.debian import SYSTEMS, System, guest
+from device_tests.emulated_pi.host import prepare, run, say
 from device_tests.emulated_pi.locks import locked
 
-SUITE = "bookworm"
-PACKAGES = (
-    "openssh-server",
-    "python3-minimal",
-    "python3-venv",
-    "python3-pip",
-    "ca-certificates",
-    "procps",
-    "iproute2",
-)
-WHEELS = ("ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "tflite-runtime==2.14.0", "numpy==1.26.4")
-PLATFORMS = ("manylinux2014_aarch64", "linux_aarch64", *(f"manylinux_2_{minor}_aarch64" for minor in range(17, 37)))
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 BUILD_TIMEOUT_S = 1500
-TRIES = 3  # a mirror in the middle of its update refuses for some seconds
+# pip takes the tags of a platform that it does not run on one by one. Debian 12 has glibc 2.36.
+GLIBC_MINORS = range(17, 37)
 
 # Answers from the faked /sys, so that what a test writes there shows here at once.
 VCGENCMD = """\
@@ -58,33 +47,34 @@ def cache_folder() -> Path:
 
 @functools.cache
 def key() -> str:
-    """Return what a built rootfs depends on, in 16 hexadecimal digits: this file has it all."""
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:16]
+    """Return what the built files depend on, in 16 hexadecimal digits: these two modules say it all."""
+    recipe = Path(__file__).read_bytes() + Path(debian.__file__).read_bytes()
+    return hashlib.sha256(recipe).hexdigest()[:16]
 
 
-def rootfs() -> Path:
-    """Return the folder with the files of the stand-in, built and unpacked where necessary. It must not be changed."""
+def rootfs(architecture: str = "arm64") -> Path:
+    """Return the folder with the files of a stand-in, built or unpacked where necessary. It must not be changed."""
     prepare()
     cache = cache_folder()
     cache.mkdir(parents=True, exist_ok=True)
-    with locked(cache / "lock", wait_s=BUILD_TIMEOUT_S):
-        archive, folder = cache / f"rootfs-{key()}.tar.zst", cache / f"rootfs-{key()}"
+    folder = cache / f"{architecture}-{key()}"
+    archive = cache / f"{architecture}-{key()}.tar.zst"
+    with locked(cache / f"{architecture}.lock", wait_s=BUILD_TIMEOUT_S):
         if not folder.is_dir():
-            _remove_others(cache)
+            _remove_others(cache, architecture)
             if archive.is_file():
                 _unpack(archive, folder)
             else:
-                _build(archive, folder)
+                _build(SYSTEMS[architecture], archive, folder)
     return folder
 
 
-def _remove_others(cache: Path) -> None:
-    for old in cache.glob("rootfs-*"):
+def _remove_others(cache: Path, architecture: str) -> None:
+    """Remove what older recipes and interrupted builds left."""
+    for old in cache.glob(f"{architecture}-*"):
         if key() not in old.name and not _in_use(old):
             say(f"removing {old}")
             shutil.rmtree(old) if old.is_dir() else old.unlink()
-    for part in cache.glob("part-*"):
-        shutil.rmtree(part)
 
 
 def _in_use(folder: Path) -> bool:
@@ -98,85 +88,47 @@ def _in_use(folder: Path) -> bool:
 
 def _unpack(archive: Path, folder: Path) -> None:
     say(f"unpacking {archive}")
-    with _part(folder) as part:
+    with _complete(folder) as part:
         run("tar", "--numeric-owner", "-C", part, "-I", "zstd", "-xpf", archive, timeout_s=600)
 
 
-def _build(archive: Path, folder: Path) -> None:
+def _build(system: System, archive: Path, folder: Path) -> None:
     started = time.monotonic()
-    with _part(folder) as part:
-        _debian(part)
-        say(f"installing {', '.join(WHEELS)}")
-        _guest(part, "useradd", "-m", "-s", "/bin/bash", "-G", "video", "pi")
-        _guest(part, "usermod", "-p", "*", "pi")
+    say(f"building Debian for {system.architecture} (a minute or two, once)")
+    with _complete(folder) as part:
+        debian.unpack_packages(system, part)
+        debian.set_up(part)
         (part / "usr/bin/vcgencmd").write_text(VCGENCMD)
         (part / "usr/bin/vcgencmd").chmod(0o755)
-        for host_key in (part / "etc/ssh").glob("ssh_host_*"):
-            host_key.unlink()
-        _wheels(part / "opt/wheels")
-        _guest(part, "python3", "-m", "venv", "/opt/bench")
-        _guest(part, "/opt/bench/bin/pip", "install", "-q", "--no-index", "--find-links", "/opt/wheels", *WHEELS)
-        packed = archive.with_suffix(".part")
+        say(f"installing {', '.join(system.wheels)}")
+        _install_engines(system, part)
+        packed = part.with_suffix(".tar.zst")
         run("tar", "--numeric-owner", "-C", part, "-I", "zstd -3 -T0", "-cf", packed, ".", timeout_s=600)
         packed.replace(archive)
     say(f"built {archive} in {time.monotonic() - started:.0f} s")
 
 
 @contextlib.contextmanager
-def _part(folder: Path) -> Iterator[Path]:
+def _complete(folder: Path) -> Iterator[Path]:
     """Give a new folder that gets its name only when everything in it is complete."""
-    part = Path(tempfile.mkdtemp(prefix="part-", dir=folder.parent))
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name.partition('-')[0]}-part-", dir=folder.parent))
     part.chmod(0o755)
     try:
         yield part
         part.replace(folder)
     finally:
-        if part.exists():
-            shutil.rmtree(part)
+        for left in (part.with_suffix(".tar.zst"), part):
+            if left.exists():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _debian(root: Path) -> None:
-    say(f"building Debian {SUITE} for arm64 (some minutes, once)")
-    options = [
-        f"--aptopt={option}" for option in ('Acquire::Languages "none"', 'Acquire::Retries "3"', *_apt_options())
-    ]
-    command = ("mmdebstrap", "--arch=arm64", "--variant=minbase", f"--include={','.join(PACKAGES)}", *options)
-    for attempt in range(1, TRIES + 1):
-        try:
-            run(*command, SUITE, root, f"deb {_mirror()} {SUITE} main", timeout_s=BUILD_TIMEOUT_S)
-            return
-        except StandInError as error:
-            if attempt == TRIES:
-                raise
-            say(f"attempt {attempt} of {TRIES} failed, trying again: {error}")
-            shutil.rmtree(root)
-            root.mkdir()
-            time.sleep(15)
-
-
-def _mirror() -> str:
-    """Return the mirror that this machine itself installs Debian from."""
-    with contextlib.suppress(StandInError):
-        for line in run("apt-get", "indextargets", "--format", "$(LABEL) $(COMPONENT) $(REPO_URI)").splitlines():
-            label, component, address = line.split(" ", 2)
-            if (label, component) == ("Debian", "main"):
-                return address.rstrip("/")
-    return DEFAULT_MIRROR
-
-
-def _apt_options() -> list[str]:
-    """Return how this machine reaches its mirrors: proxies, and whether dates are checked."""
-    dumped = run("apt-config", "dump", "--no-empty", "--format", '%f "%v"%n', "Acquire").splitlines()
-    return [line for line in dumped if re.match(r"Acquire::(https?|Check-[A-Za-z-]+)[: ]", line)]
-
-
-def _wheels(folder: Path) -> None:
-    platforms = [word for name in PLATFORMS for word in ("--platform", name)]
+def _install_engines(system: System, root: Path) -> None:
+    tags = [f"manylinux_2_{minor}" for minor in GLIBC_MINORS] + ["manylinux2014", "linux"]
+    platforms = [word for tag in tags for word in ("--platform", f"{tag}_{system.wheel_machine}")]
     target = ["--implementation", "cp", "--python-version", "3.11", "--abi", "cp311", "--abi", "abi3", "--abi", "none"]
-    pip = (sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", *target, *platforms, "-d", str(folder))
-    run(*pip, *WHEELS, timeout_s=600)
-
-
-def _guest(root: Path, *command: str) -> str:
-    """Run a program of the stand-in, with none of its mounts."""
-    return run("chroot", root, *command, env={**CLEAN, "HOME": "/root"}, timeout_s=600)
+    alone = ["--no-deps"] if system.from_debian else []
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--only-binary=:all:", *alone, *target, *platforms]
+    run(*pip, "-d", root / "opt/wheels", *system.wheels, timeout_s=600)
+    guest(root, "python3", "-m", "venv", *(["--system-site-packages"] if system.from_debian else []), "/opt/bench")
+    offline = ["--no-index", "--find-links", "/opt/wheels", *alone]
+    guest(root, "/opt/bench/bin/pip", "install", "-q", *offline, *system.wheels)

@@ -1,6 +1,6 @@
 """Builds or runs a stand-in Raspberry Pi by hand.
 
-    python device_tests/emulated_pi build
+    python device_tests/emulated_pi build [--architecture armhf]
     python device_tests/emulated_pi run --name pi4 [--cpu cortex-a76] [--index 9] [--folder FOLDER]
 
 `run` prints how to reach it and stays until Ctrl-C. Needs root.
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from device_tests.emulated_pi import build, hardware
+from device_tests.emulated_pi import build, debian, hardware
 from device_tests.emulated_pi.emulated_pi import EmulatedPi
 from device_tests.emulated_pi.host import StandInError
 
@@ -21,7 +21,8 @@ from device_tests.emulated_pi.host import StandInError
 def main() -> int:
     parser = argparse.ArgumentParser(description="a stand-in Raspberry Pi")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("build", help="build its files, or find them built")
+    files = commands.add_parser("build", help="build its files, or find them built")
+    files.add_argument("--architecture", default="arm64", choices=sorted(debian.SYSTEMS))
     run = commands.add_parser("run", help="start one and keep it until Ctrl-C")
     run.add_argument("--name", default="pi4", help="its host name (default: %(default)s)")
     run.add_argument("--cpu", default="cortex-a72", choices=sorted(hardware.BOARDS))
@@ -32,7 +33,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _stop)
     try:
         if args.command == "build":
-            print(build.rootfs())
+            print(build.rootfs(args.architecture))
         else:
             stay(args)
     except StandInError as error:

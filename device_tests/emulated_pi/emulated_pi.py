@@ -62,7 +62,8 @@ class EmulatedPi:
 
     Args:
         name: Its host name, and its name in `ssh_config`.
-        cpu: What QEMU imitates: `cortex-a72` is a Raspberry Pi 4, `cortex-a76` a Raspberry Pi 5.
+        cpu: What QEMU imitates: `cortex-a72` is a Raspberry Pi 4, `cortex-a76` a Raspberry Pi 5, `cortex-a15` a
+            Raspberry Pi 4 with the 32-bit system and tflite-runtime alone.
         index: Its network is 10.213.INDEX.0/30; by default the first free one.
         folder: Where its files go while it runs; by default a temporary folder.
         authorize_key: Whether the key logs in. Without, the server wants a password that nobody has.
@@ -116,7 +117,7 @@ class EmulatedPi:
 
     def start(self) -> None:
         """Build the files where necessary, start it, and return when its ssh server answers."""
-        self._rootfs = build.rootfs()
+        self._rootfs = build.rootfs(self._board.architecture)
         remove_leftovers()
         atexit.register(self.stop)
         try:
@@ -301,6 +302,7 @@ class EmulatedPi:
         _new_key(host_key)
         settings = [
             f"SetEnv QEMU_CPU={self._cpu} QEMU_UNAME={self._board.kernel}",
+            "UsePAM no",
             f"PasswordAuthentication {'no' if self._authorize_key else 'yes'}",
         ]
         self._changed("etc/ssh/sshd_config.d/stand-in.conf").write_text("\n".join(settings) + "\n", encoding="utf-8")

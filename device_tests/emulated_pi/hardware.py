@@ -14,6 +14,7 @@ TEMPERATURE = "class/thermal/thermal_zone0/temp"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
+    architecture: str  # of the system on it, as Debian calls it
     model: str
     compatible: tuple[str, ...]
     revision: str
@@ -31,6 +32,7 @@ class Board:
 
 BOARDS = {  # by QEMU's name of the processor
     "cortex-a72": Board(
+        architecture="arm64",
         model="Raspberry Pi 4 Model B Rev 1.5",
         compatible=("raspberrypi,4-model-b", "brcm,bcm2711"),
         revision="c03115",
@@ -45,6 +47,7 @@ BOARDS = {  # by QEMU's name of the processor
         memory_bytes=4 << 30,
     ),
     "cortex-a76": Board(
+        architecture="arm64",
         model="Raspberry Pi 5 Model B Rev 1.0",
         compatible=("raspberrypi,5-model-b", "brcm,bcm2712"),
         revision="d04170",
@@ -58,6 +61,22 @@ BOARDS = {  # by QEMU's name of the processor
         max_clock_hz=2_400_000_000,
         memory_bytes=8 << 30,
     ),
+    # A Raspberry Pi 4 with the 32-bit system. QEMU has no Cortex-A72 in 32 bits; a program sees the same of this one.
+    "cortex-a15": Board(
+        architecture="armhf",
+        model="Raspberry Pi 4 Model B Rev 1.5",
+        compatible=("raspberrypi,4-model-b", "brcm,bcm2711"),
+        revision="c03115",
+        serial="100000005eed0032",
+        kernel="6.12.47+rpt-rpi-v7l",
+        variant="0x0",
+        part="0xd08",
+        core_revision=3,
+        features="half thumb fastmult vfp edsp neon vfpv3 tls vfpv4 idiva idivt vfpd32 lpae",
+        min_clock_hz=600_000_000,
+        max_clock_hz=1_800_000_000,
+        memory_bytes=4 << 30,
+    ),
 }
 
 
@@ -66,7 +85,7 @@ def cpuinfo(board: Board) -> str:
         "BogoMIPS\t: 108.00\n"
         f"Features\t: {board.features}\n"
         "CPU implementer\t: 0x41\n"
-        "CPU architecture: 8\n"
+        f"CPU architecture: {8 if board.architecture == 'arm64' else 7}\n"
         f"CPU variant\t: {board.variant}\n"
         f"CPU part\t: {board.part}\n"
         f"CPU revision\t: {board.core_revision}\n\n"

@@ -1,6 +1,7 @@
 """What this machine must offer to run a stand-in Raspberry Pi: Linux, root, some packages, and QEMU for arm64."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 BINFMT = Path("/proc/sys/fs/binfmt_misc")
+HANDLERS = ("qemu-aarch64", "qemu-arm")
 # Command that must be found -> Debian package that brings it.
 TOOLS = {
     "qemu-aarch64-static": "qemu-user-static",
     "update-binfmts": "binfmt-support",
     "mmdebstrap": "mmdebstrap",
-    "arch-test": "arch-test",
     "ssh": "openssh-client",
     "ip": "iproute2",
     "zstd": "zstd",
@@ -94,12 +95,14 @@ def _register_arm() -> None:
     """Let the kernel run arm64 programs through QEMU."""
     if not (BINFMT / "register").exists():
         run("mount", "-t", "binfmt_misc", "binfmt_misc", BINFMT)
-    if not (BINFMT / "qemu-aarch64").exists():
-        run("update-binfmts", "--import")
-        run("update-binfmts", "--enable", "qemu-aarch64")
-    entry = (BINFMT / "qemu-aarch64").read_text() if (BINFMT / "qemu-aarch64").exists() else ""
-    if not entry.startswith("enabled") or "F" not in entry.partition("flags:")[2].splitlines()[0]:
-        raise StandInError(
-            "the kernel cannot run arm64 programs: expected binfmt_misc entry qemu-aarch64 with flag F. "
-            "Try `update-binfmts --enable qemu-aarch64`"
-        )
+    for name in HANDLERS:
+        if not (BINFMT / name).exists():
+            run("update-binfmts", "--import")
+            run("update-binfmts", "--enable", name)
+        # F: the kernel has opened QEMU already, and needs no copy of it inside.
+        entry = (BINFMT / name).read_text() if (BINFMT / name).exists() else ""
+        if not re.search(r"^enabled$.*^flags: \w*F", entry, re.MULTILINE | re.DOTALL):
+            raise StandInError(
+                f"the kernel cannot run ARM programs: expected {BINFMT / name} to be enabled, with flag F. "
+                f"Try `update-binfmts --enable {name}`"
+            )
