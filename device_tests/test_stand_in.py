@@ -300,3 +300,13 @@ def test_a_stopped_run_cleans_up(running, number):
     process.send_signal(number)
     assert process.wait(timeout=30) == 130
     assert traces_of(index, folder) == []
+
+
+@pytest.mark.emulated_only
+def test_without_root_one_line_says_so():
+    words = (sys.executable, "-m", "pytest", "-p", "no:cacheprovider", __file__, "-k", "test_it_is_arm")
+    done = subprocess.run(["unshare", "--user", *words], capture_output=True, text=True, timeout=120, cwd=ROOT)
+    assert done.returncode == 3
+    last = done.stdout.splitlines()[-1]
+    assert "the stand-in Raspberry Pi needs root" in last
+    assert "make device-test" in last

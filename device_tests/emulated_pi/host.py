@@ -20,6 +20,7 @@ TOOLS = {
     "zstd": "zstd",
 }
 DEBIAN_KEYS = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+ALL_USERS = ["0", "0", "4294967295"]  # the map of users where root is root, and not that of a user namespace
 # The environment of programs inside: nothing of this machine (proxies, certificates, PIP_*) may leak in.
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 
@@ -55,7 +56,7 @@ def prepare() -> None:
         raise StandInError(
             f"the stand-in Raspberry Pi needs Linux. Received: {sys.platform}. Use --device ssh://pi@HOST"
         )
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 or Path("/proc/self/uid_map").read_text().split() != ALL_USERS:
         raise StandInError(
             "the stand-in Raspberry Pi needs root (mounts, network and process namespaces). "
             "Run `make device-test`, which asks sudo, or use --device ssh://pi@HOST"
