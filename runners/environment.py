@@ -179,6 +179,7 @@ def write_marker(venv: Path, order: dict[str, Any]) -> None:
 
 def main() -> int:
     venv, order = Path(sys.argv[1]), json.loads(sys.argv[2])
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime reports to Microsoft from its import on
     wheels = order["wheels"]
     try:
         runner = Runner(order["timeout_s"])
