@@ -131,8 +131,8 @@ links:  ## Lay the installed layout out as symlinks in .links/ (for mypy and pyr
 	@cd .links/mnet_deploy && ln -sfn ../../mnet_deploy/* ../../converters ../../runners ../../models .
 
 .PHONY: test
-test: $(DEV)  ## pytest (ARGS="-k cost" and the like)
-	@"$(BIN)/pytest" $(ARGS)
+test: $(DEV)  ## pytest in 2 processes (ARGS="-k cost" and the like; ARGS="-n 0" for one)
+	@"$(BIN)/pytest" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: wheel-check
 wheel-check: $(DEV)  ## Build wheel and sdist, install them elsewhere, import every module, open every data file
@@ -145,6 +145,7 @@ oldest-engines: $(DEV)  ## Run our .onnx files in the oldest ONNX Runtimes (minu
 .PHONY: bench-self
 bench-self: $(DEV)  ## Measure the toolkit against the shortest script that does the same (CALIBRATION=, ROUNDS=)
 	@$(call hand_on,CALIBRATION ROUNDS) "$(BIN)/python" benchmarks/bench_self.py "$$@"
+	@"$(BIN)/python" benchmarks/agent_loop.py
 	@for threads in 1 2; do "$(BIN)/python" benchmarks/onnx_latency.py --threads $$threads || exit; done
 
 .PHONY: clean

@@ -28,9 +28,11 @@ class AgentAnswer:
 
     Attributes:
         events: in their order, the last one (`end`) left out.
+        count: what the last one says: of the latencies, or of the inputs that were answered.
     """
 
     events: tuple[dict[str, Any], ...]
+    count: int
 
     def first(self, name: str) -> dict[str, Any]:
         """Return the first event of that name.
@@ -79,11 +81,12 @@ def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Dead
             output=result.stderr,
         )
     end = events.pop() if events else {}
-    answer = AgentAnswer(events=tuple(events))
     if end.get("event") != "end" or end.get("nonce") != nonce:
         raise LinkLost(f"{what}: the agent ended without its last line; run it again")
-    if end.get("count") not in (None, len(answer.values("samples"))):
-        raise LinkLost(f"{what}: {end['count']} latencies were measured, other than what arrived; run it again")
+    answer = AgentAnswer(events=tuple(events), count=end["count"])
+    samples = answer.values("samples")
+    if samples and len(samples) != answer.count:
+        raise LinkLost(f"{what}: {answer.count} latencies were measured and {len(samples)} arrived; run it again")
     return answer
 
 

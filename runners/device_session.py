@@ -123,7 +123,8 @@ class DeviceSession:
         self.allow(timeout_s)
         own = ["--nonce", nonce, "--deadline-s", f"{timeout_s:g}", "--pid-file", f"{self.folder}/{nonce}.pid"]
         deadline = Deadline.after(timeout_s)
-        argv = [self._python, "-I", self._agent, command, *options, *own]
+        # What an engine leaves in its temporary folder goes when the session's goes.
+        argv = ["env", f"TMPDIR={self.folder}", self._python, "-I", self._agent, command, *options, *own]
         process = self.transport.start(argv, deadline=deadline)
         try:
             return read_answer(process, nonce=nonce, what=what, deadline=deadline)

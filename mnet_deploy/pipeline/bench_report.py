@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnet_deploy.errors import DeviceError
+from mnet_deploy.errors import MnetError, SpecError
 from mnet_deploy.measurement.as_json import measurement_to_json
 from mnet_deploy.measurement.measurement import MeasuredFile, Measurement, Verdict
 from mnet_deploy.measurement.sustained import Sustained, sustained
@@ -15,6 +15,7 @@ from mnet_deploy.pipeline.bench import BenchRequest, bench
 from mnet_deploy.pipeline.bench_layers import TimedLayers
 from mnet_deploy.progress import Progress
 from mnet_deploy.results.baseline import BaselineResult, compare_to_baseline
+from mnet_deploy.results.run_file import read_run
 from mnet_deploy.results.store import save_run
 
 # History: 1 = first.
@@ -34,7 +35,7 @@ class BenchReport:
         layers: times of single layers, for each measurement that they were asked for.
         stored: the summary in the store; None if nothing was stored.
         warnings: what the user should know of the device.
-        error: what cut the run off; None if nothing did.
+        error: what cut the run off, or kept it from being stored; None if nothing did.
     """
 
     measurements: tuple[Measurement, ...]
@@ -44,7 +45,7 @@ class BenchReport:
     layers: tuple[TimedLayers, ...] = ()
     stored: Path | None = None
     warnings: tuple[str, ...] = ()
-    error: DeviceError | KeyboardInterrupt | None = None
+    error: MnetError | KeyboardInterrupt | None = None
 
     @property
     def exit_status(self) -> int:
@@ -94,9 +95,16 @@ def bench_and_report(
         SpecError: what is asked for cannot be measured, or what was measured cannot be compared.
         DeviceError: the device cannot be used at all.
     """
+    if baseline is not None:
+        read_run(baseline, raw=False)  # that it is none should not show after minutes
     result = bench(request, progress)
-    measurements = result.measurements
-    stored = None if store is None else save_run(measurements, store).path
+    measurements, error = result.measurements, result.error
+    stored = None
+    if store is not None:
+        try:
+            stored = save_run(measurements, store).path
+        except SpecError as unsaved:
+            error = error or unsaved  # what was measured is printed all the same
     if result.error is not None:
         versus, baseline = False, None  # half a run answers neither
     return BenchReport(
@@ -107,7 +115,7 @@ def bench_and_report(
         layers=result.layers,
         stored=stored,
         warnings=result.warnings,
-        error=result.error,
+        error=error,
     )
 
 

@@ -68,6 +68,9 @@ def agent_in(folder):
     """Start what stands for an agent: a process whose command line names the session's folder."""
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", folder])
     (Path(folder) / "nonce.pid").write_text(str(process.pid))
+    until = time.monotonic() + DEADLINE_S
+    while folder.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it comes right after the start
+        assert time.monotonic() < until
     return process
 
 
