@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnet_deploy.errors import SpecError
-from mnet_deploy.measurement.measurement import Measurement
+from mnet_deploy.measurement.measurement import Measurement, Verdict
 from mnet_deploy.measurement.statistics import blocks_needed, ratio_interval, ratio_of_medians
 
 
@@ -69,6 +69,13 @@ def compare(a: Measurement, b: Measurement) -> Comparison:
 
 def sentence(comparison: Comparison) -> str:
     """Return what the comparison says."""
+    invalid = [_name(one) for one in (comparison.a, comparison.b) if one.verdict is Verdict.INVALID]
+    if invalid:
+        return f"{_said(comparison)} But INVALID: {' and '.join(invalid)}; do not quote the ratio."
+    return _said(comparison)
+
+
+def _said(comparison: Comparison) -> str:
     a, b = _name(comparison.a), _name(comparison.b)
     ratio, interval = comparison.ratio, comparison.interval
     if interval is None:

@@ -49,7 +49,9 @@ class BenchReport:
 
     @property
     def exit_status(self) -> int:
-        """0, or what the verdicts and the baseline make of it."""
+        """0, or what the verdicts and the baseline make of it; a long run is there to see the device throttle."""
+        if self.sustained is not None:
+            return 0
         if self.baseline is not None and self.baseline.status:
             return int(self.baseline.status)
         invalid = any(measurement.verdict is Verdict.INVALID for measurement in self.measurements)
@@ -98,7 +100,8 @@ def bench_and_report(
     if baseline is not None:
         read_run(baseline, raw=False)  # that it is none should not show after minutes
     result = bench(request, progress)
-    measurements, error = result.measurements, result.error
+    measurements = result.measurements
+    error: MnetError | KeyboardInterrupt | None = result.error
     stored = None
     if store is not None:
         try:
