@@ -26,11 +26,12 @@ _SHA256 = """sha256() {
 }
 """
 # $1 the file, $2 its SHA-256, $3 a suffix. A connection that breaks looks like the end of the file, so the SHA-256
-# differs and the part is removed.
+# differs and the part is removed; saying so must not end the shell before that, though nobody listens.
 _PUSH = f"""{_SHA256}
 part=$1.$3.part
 trap 'rm -f "$part"' EXIT
 trap 'exit 1' HUP INT TERM
+trap '' PIPE
 if [ -d "$1" ]; then echo 'Is a directory' >&2; exit 1; fi
 cat >"$part" || exit 1
 if [ "$(sha256 <"$part")" != "$2" ]; then echo 'it arrived damaged' >&2; exit 1; fi
