@@ -21,6 +21,7 @@ from mnet_deploy.runners.device_python import (
 )
 from mnet_deploy.runners.device_target import (
     PROBE_TIMEOUT_S,
+    plan_for,
     probe_target,
     require_space,
     require_system_numpy,
@@ -30,7 +31,7 @@ from mnet_deploy.runners.device_target import (
 from mnet_deploy.runners.probe_answers import PythonOnDevice
 from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
 from mnet_deploy.runners.wheelhouse import download_wheels
-from mnet_deploy.runners.wheels import Plan, WheelTarget, plan
+from mnet_deploy.runners.wheels import Plan, WheelTarget
 from mnet_deploy.units import format_bytes
 
 TIMEOUT_S = 1800.0  # of everything; a Pi Zero 2 needs minutes to unpack the wheels
@@ -104,7 +105,7 @@ def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> S
     here = transport.address.scheme == "local"
     if existing is not None and _suffices(existing, request, here=here):
         return SetupResult(python=existing, made="already")
-    planned = _planned(transport, target, _wanted(existing, request))
+    planned = plan_for(transport, target, _wanted(existing, request))
     if here:
         raise _not_here(python, planned)
     require_venv(transport, python)
@@ -139,13 +140,6 @@ def _wanted(existing: DevicePython | None, request: SetupRequest) -> tuple[str, 
     if request.force or not request.engines or existing is None or not existing.set_up:
         return request.engines
     return (*request.engines, *(engine for engine in existing.engines if engine not in request.engines))
-
-
-def _planned(transport: Transport, target: WheelTarget, engines: tuple[str, ...]) -> Plan:
-    try:
-        return plan(target, engines)
-    except DeviceUnavailable as error:
-        raise DeviceUnavailable(f"{transport.address}: {error}") from None
 
 
 def _not_here(python: PythonOnDevice, planned: Plan) -> DeviceUnavailable:

@@ -11,7 +11,7 @@ from mnet_deploy.runners.probe import probe_userland
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
 from mnet_deploy.runners.transport import Transport
 from mnet_deploy.runners.wheel_table import Version
-from mnet_deploy.runners.wheels import Plan, WheelTarget
+from mnet_deploy.runners.wheels import Plan, WheelTarget, plan
 from mnet_deploy.units import format_bytes
 
 PROBE_TIMEOUT_S = 60.0
@@ -51,6 +51,14 @@ def target_of(python: PythonOnDevice) -> WheelTarget:
         system="macos" if system == "macosx" else "linux",
         glibc=glibc,
     )
+
+
+def plan_for(transport: Transport, target: WheelTarget, engines: tuple[str, ...] = ()) -> Plan:
+    """Return what to install; raises `DeviceUnavailable` as `plan` does, with the device's address."""
+    try:
+        return plan(target, engines)
+    except DeviceUnavailable as error:
+        raise DeviceUnavailable(f"{transport.address}: {error}") from None
 
 
 def _version(text: str) -> Version:

@@ -11,9 +11,10 @@ from mnet_deploy.measurement.text import device_text
 from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_python import DevicePython, device_python, look_for_python
-from mnet_deploy.runners.device_target import probe_target, target_of
+from mnet_deploy.runners.device_target import plan_for, probe_target, require_venv, target_of
 from mnet_deploy.runners.open_transport import open_transport
 from mnet_deploy.runners.probe import probe_conditions, probe_device
+from mnet_deploy.runners.probe_answers import PythonOnDevice
 from mnet_deploy.runners.transport import Transport
 from mnet_deploy.runners.wheels import Fit, WheelTarget, fits
 
@@ -74,10 +75,13 @@ def check_on(transport: Transport, deadline: Deadline) -> DeviceCheck:
     device = probe_device(transport, deadline)
     conditions = probe_conditions(transport, deadline, busy=True)
     try:
-        target = target_of(probe_target(transport, deadline)[0])
+        interpreter, _ = probe_target(transport, deadline)
     except DeviceUnavailable as error:
         return DeviceCheck(device=device, conditions=conditions, problem=str(error))
+    target = target_of(interpreter)
     python, problem = _python(transport, deadline)
+    if problem and transport.address.scheme != "local":
+        problem = _obstacle(transport, interpreter, target) or problem
     return DeviceCheck(
         device=device, conditions=conditions, target=target, fits=fits(target), python=python, problem=problem
     )
@@ -118,6 +122,16 @@ def _python(transport: Transport, deadline: Deadline) -> tuple[DevicePython | No
         return look_for_python(transport, deadline), problem
     except DeviceUnavailable:
         return None, problem  # which says the same
+
+
+def _obstacle(transport: Transport, interpreter: PythonOnDevice, target: WheelTarget) -> str:
+    """Return why `mnet device setup` would refuse, too; empty if it would not."""
+    try:
+        require_venv(transport, interpreter)
+        plan_for(transport, target)
+    except DeviceUnavailable as error:
+        return str(error)
+    return ""
 
 
 def _clocks(check: DeviceCheck) -> str:

@@ -28,6 +28,7 @@ class Recorded(Transport):
 
     look: dict = field(default_factory=dict)
     python: bool = True
+    edit: tuple = ()
     address: DeviceAddress = field(default_factory=lambda: DeviceAddress.parse("ssh://pi4"))
 
     def run(self, argv, *, deadline, stdin=b""):
@@ -38,6 +39,9 @@ class Recorded(Transport):
             stdout = (RECORDED / f"probe_{name}_emulated_pi4.txt").read_text(encoding="utf-8")
         if name == "userland" and not self.python:
             stdout = "home=/home/pi\nend=probe\n"
+        if name == "userland" and self.edit:
+            assert self.edit[0] in stdout
+            stdout = stdout.replace(*self.edit)
         return CommandResult(argv=tuple(argv), return_code=0, stdout=stdout, stderr="")
 
     def start(self, argv, *, deadline):
@@ -81,6 +85,9 @@ def test_a_device_with_an_engine_is_ready():
     [
         ({"look": python()}, "no engine is installed in /usr/bin/python3; mnet device setup --device ssh://pi4"),
         ({"look": python(numpy="2.4.6", tflite_runtime="2.14.0")}, "compiled for NumPy 1, and NumPy 2.4.6"),
+        ({"look": python(), "edit": ("python_venv=1", "python_venv=0")}, "its Python has no venv"),
+        ({"look": python(), "edit": ("version=3.11.2", "version=3.8.1")}, "Python 3.9 or later"),
+        ({"look": python(), "edit": ("version=3.11.2", "version=3.15.0")}, "no 64-bit aarch64 Linux wheel"),
         ({"python": False}, "sudo apt install python3-venv, then mnet device setup --device ssh://pi4"),
     ],
 )
