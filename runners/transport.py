@@ -49,7 +49,9 @@ class RemoteProcess(ABC):
 
     @abstractmethod
     def lines(self, deadline: Deadline) -> Iterator[str]:
-        """Yield what it writes to stdout, line by line (without the line's end), until it closes it.
+        """Yield what it writes to stdout, line by line (without the line's end), until it ends.
+
+        Another call goes on where the one before was left, also after its deadline passed.
 
         Raises:
             LinkLost: the connection ended before the program did.
@@ -113,14 +115,22 @@ class Transport(ABC):
 
     @abstractmethod
     def start(self, argv: Sequence[str], *, deadline: Deadline) -> RemoteProcess:
-        """Start a program and return it while it runs; the deadline is for its start."""
+        """Start a program and return it while it runs; the deadline is for its start.
+
+        A program that is not there ends with exit status 127, here and in `run`. Who starts one has to `stop` it, or
+        to `wait` for it.
+
+        Raises:
+            DeviceUnavailable: the device cannot be reached; the message says what to do.
+            CommandTimeout: the deadline passed.
+        """
 
     @abstractmethod
     def push(self, local: Path, remote: str, *, deadline: Deadline) -> int:
         """Copy a file to the device and return its size in bytes.
 
         It arrives under a temporary name, its SHA-256 is compared there, then it is renamed: `remote` is either whole
-        or not there.
+        or as it was. It is taken as it is: no `~`, and relative to wherever programs start.
 
         Raises:
             CommandFailed: the device refused it (a full disk, for example), or it arrived damaged.
