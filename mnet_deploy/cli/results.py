@@ -1,8 +1,12 @@
-"""Look at saved measurements: list them, show one, compare two, or write them as a table.
+"""Look at saved measurements: list them, show one, compare two, write them as a table; or check a table of others.
 
 mnet bench saves each run in the folder mnet-results: a small summary to commit, and the raw samples in its folder raw,
 which git ignores. RUN is the id that list prints or the beginning of it, the beginning of a file's name, a file, or
 latest. diff refuses what was not measured under the same conditions, names what differs and exits with 2.
+
+check reads a table of latencies from anywhere, a CSV with a column model and some of config, threads, alpha,
+resolution_px, mean_ms, median_ms, min_ms, max_ms, count, window_s, required_window_s (or a JSON list of such rows), and
+says what makes its figures doubtful. Exit status 1: something does.
 """
 
 import argparse
@@ -13,8 +17,9 @@ from typing import Any
 from mnet_deploy.errors import SpecError
 from mnet_deploy.progress import Progress
 
-HELP = "list, show, compare and export saved measurements"
+HELP = "list, show, compare and export saved measurements; check tables of others"
 EXIT_REFUSED = 2
+EXIT_DOUBTFUL = 1
 _RUN_HELP = "id, beginning of a name, file or latest"
 
 
@@ -23,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     for name, (what, _) in _ACTIONS.items():
         action = actions.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+        if name == "check":
+            action.add_argument("table", type=Path, metavar="FILE", help="a .csv or .json")
+            continue
         action.add_argument(
             "--results",
             type=Path,
@@ -109,6 +117,21 @@ def _csv(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check(args: argparse.Namespace) -> int:
+    from mnet_deploy.measurement.table_checks import check_table, rows_from_csv, rows_from_json
+
+    try:
+        text = args.table.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{args.table}: expected a table of latencies. Received: {error}") from None
+    rows = (rows_from_json if args.table.suffix == ".json" else rows_from_csv)(text)
+    findings = check_table(rows)
+    for finding in findings:
+        print(finding.text)
+    _note(f"{len(rows)} rows, {len(findings)} findings")
+    return EXIT_DOUBTFUL if findings else 0
+
+
 def _write(text: str, out: Path | None, *, force: bool) -> None:
     if out is None:
         print(text, end="")
@@ -135,4 +158,5 @@ _ACTIONS = {
     "show": ("print the measurements of a run with their conditions", _show),
     "diff": ("compare the measurements of two runs", _diff),
     "csv": ("print measurements as a table, one row each", _csv),
+    "check": ("say what makes the figures of a table of others doubtful", _check),
 }

@@ -185,3 +185,31 @@ def test_csv_of_some_runs_into_a_file(measurement, saved, results, tmp_path):
 def test_errors_are_one_line(results, argv):
     status, out, err = results(*argv)
     assert (status, out, len(err)) == (2, "", 1)
+
+
+def test_check_finds_more_threads_slower_than_one(tmp_path, capsys):
+    """The rows of a Raspberry Pi 5 in Tencent/ncnn@a4d2ea1 benchmark/README.md: four threads, then one."""
+    table = tmp_path / "table.csv"
+    table.write_text(
+        "config,model,threads,min_ms,max_ms,mean_ms\npi5,v1,4,9.00,72.98,33.88\npi5,v1,1,20.12,20.91,20.30\n"
+    )
+    assert main(["results", "check", str(table)]) == 1
+    captured = capsys.readouterr()
+    assert "33.9 ms with 4 threads, 20.3 ms with one" in captured.out
+    assert "2 rows" in captured.err
+
+
+def test_check_has_nothing_to_say_of_a_clean_table(tmp_path, capsys):
+    table = tmp_path / "table.json"
+    table.write_text(
+        '[{"model": "v1", "threads": 1, "mean_s": 0.0203}, {"model": "v1", "threads": 4, "mean_s": 0.009}]'
+    )
+    assert main(["results", "check", str(table)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("name", ["none.csv", "notes.csv"])
+def test_check_of_no_table_is_one_line(name, tmp_path, capsys):
+    (tmp_path / "notes.csv").write_text("to,do\n1,2\n")
+    assert main(["results", "check", str(tmp_path / name)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
