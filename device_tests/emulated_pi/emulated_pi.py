@@ -5,6 +5,7 @@ the toolkit works, not how fast a Raspberry Pi is: times taken on it mean nothin
 """
 
 import atexit
+import hashlib
 import json
 import os
 import shutil
@@ -287,6 +288,8 @@ class EmulatedPi:
         for name in self._hidden:
             # This is how overlayfs says that a file of the layer below is gone.
             os.mknod(self._changed(name), stat.S_IFCHR, os.makedev(0, 0))
+        identity = hashlib.md5(self.name.encode(), usedforsecurity=False).hexdigest()
+        self._changed("etc/machine-id").write_text(f"{identity}\n", encoding="utf-8")
         self._changed("etc/hostname").write_text(f"{self.name}\n", encoding="utf-8")
         self._changed("etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n", encoding="utf-8")
         self._write_ssh_files()
