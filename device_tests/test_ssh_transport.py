@@ -1,6 +1,7 @@
 """The way to a device over ssh, with the real client and a real server, and everything that goes wrong on it."""
 
 import os
+import tempfile
 import threading
 import time
 from contextlib import suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceUnavailable, LinkLost
+from mnet_deploy.runners import ssh_client
 from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.probe import probe_conditions, probe_device, probe_python, probe_userland
@@ -311,22 +313,17 @@ def until_gone(pi):
         time.sleep(0.1)
 
 
-def test_nothing_is_left_here(pi):
-    before = folders()
-    with way_to(pi) as ssh:
-        ssh.run_check(["true"], deadline=in_time())
-        (own,) = folders() - before
-        assert str(own) in commands()
-    assert not own.exists()
-    deadline = in_time()
-    while str(own) in commands():
-        deadline.require("the shared connection")
-        time.sleep(0.05)
-
-
-def folders():
-    """Return where shared connections of this machine have their sockets."""
-    return set(Path("/tmp").glob("mnet-ssh-*"))
+def test_nothing_is_left_here(pi, monkeypatch):
+    with tempfile.TemporaryDirectory(dir="/tmp") as sockets:
+        monkeypatch.setattr(ssh_client, "SOCKETS", sockets)
+        with way_to(pi) as ssh:
+            ssh.run_check(["true"], deadline=in_time())
+            assert sockets in commands()
+        assert list(Path(sockets).iterdir()) == []
+        deadline = in_time()
+        while sockets in commands():
+            deadline.require("the shared connection")
+            time.sleep(0.05)
 
 
 def commands():

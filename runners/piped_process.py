@@ -54,10 +54,11 @@ class PipedProcess(RemoteProcess):
     def lines(self, deadline: Deadline) -> Iterator[str]:
         """Yield what it writes; see `RemoteProcess.lines`."""
         while True:
-            line, end, rest = self._stdout.partition(b"\n")
-            if end:
-                self._stdout = rest
-                yield _text(line)
+            end = self._stdout.find(b"\n")
+            if end >= 0:
+                line = _text(self._stdout[:end])
+                del self._stdout[: end + 1]
+                yield line
             elif self._output.closed or not self._step(deadline):
                 break
         self._require_link(deadline)

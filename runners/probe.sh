@@ -110,7 +110,6 @@ throttling() {
     if has vcgencmd; then
         say vcgencmd_throttled "$(vcgencmd get_throttled 2>/dev/null)"
         say vcgencmd_temperature "$(vcgencmd measure_temp 2>/dev/null)"
-        return
     fi
     read_line /sys/devices/platform/soc/soc:firmware/get_throttled
     say firmware_throttled "$line"

@@ -18,6 +18,7 @@ from mnet_deploy.runners.ssh_errors import KEEPALIVE_COUNT, KEEPALIVE_S, PROXIED
 CONNECT_TIMEOUT_S = 10
 MASTER_IDLE_S = 60  # after which the shared connection ends by itself, should nobody be left to end it
 CLOSE_TIMEOUT_S = 5.0
+SOCKETS = "/tmp"  # not TMPDIR: the path of a socket may have about 100 characters, and that of macOS takes half of them
 
 _OPTIONS = {
     "BatchMode": "yes",
@@ -65,8 +66,7 @@ class SshClient:
             CommandTimeout: the deadline passed.
         """
         if self._folder is None:
-            # Not TMPDIR: the path of a socket may have about 100 characters, and that of macOS takes half of them.
-            self._folder = tempfile.TemporaryDirectory(prefix="mnet-ssh-", dir="/tmp")
+            self._folder = tempfile.TemporaryDirectory(prefix="mnet-ssh-", dir=SOCKETS)
         options = self._sharing(self._folder)
         if not _socket(self._folder).exists():
             said = self._open(["-M", "-N", "-f", "-o", f"ControlPersist={MASTER_IDLE_S}", *options], deadline)
