@@ -5,13 +5,11 @@ the toolkit works, not how fast a Raspberry Pi is: times taken on it mean nothin
 """
 
 import atexit
-import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import tempfile
 import time
@@ -22,17 +20,15 @@ from types import TracebackType
 from typing import Self
 
 from device_tests.emulated_pi import build, hardware
-from device_tests.emulated_pi.host import CLEAN, StandInError, run
+from device_tests.emulated_pi.host import CLEAN, StandInError
 from device_tests.emulated_pi.locks import Lock
 from device_tests.emulated_pi.network import Network
+from device_tests.emulated_pi.run_files import PYTHON_FILES, VENV_FILES, Differences, RunFiles
 from device_tests.emulated_pi.ssh_client import SshClient
 
 STATE = Path("/run/mnet-emulated-pi")
 INDICES = range(1, 64)
 START_TIMEOUT_S = 60
-USER_ID = 1000
-PYTHON_FILES = ("usr/bin/python3", "usr/bin/python3.11")
-VENV_FILES = ("usr/lib/python3.11/ensurepip", "usr/lib/python3/dist-packages/pip", "usr/bin/pip", "usr/bin/pip3")
 
 # $1 rootfs, $2 folder of this run, $3 host name, $4 size of /tmp or empty. All mounts are in a namespace of its own.
 BOOT = """\
@@ -97,11 +93,13 @@ class EmulatedPi:
         self._board = hardware.BOARDS[cpu]
         self._wanted_index = index
         self._wanted_folder = folder
-        self._authorize_key = authorize_key
-        self._wrong_host_key = wrong_host_key
-        self._hidden = (*(PYTHON_FILES if hide_python else ()), *(VENV_FILES if hide_venv else ()))
         self._small_tmp_bytes = small_tmp_bytes
-        self._governor_writable = governor_writable
+        self._differences = Differences(
+            authorize_key=authorize_key,
+            wrong_host_key=wrong_host_key,
+            hidden=(*(PYTHON_FILES if hide_python else ()), *(VENV_FILES if hide_venv else ())),
+            governor_writable=governor_writable,
+        )
         self._cleanup = ExitStack()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -130,7 +128,11 @@ class EmulatedPi:
             self._network.remove()
             self._cleanup.callback(self._network.remove)
             self._network.create()
-            self._write_files()
+            files = RunFiles(self.folder, name=self.name, ip=self.ip, cpu=self._cpu)
+            files.write(self._differences)
+            self.sys_dir, self.key = files.sys_dir, files.key
+            self.known_hosts, self.ssh_config = files.known_hosts, files.ssh_config
+            self.client = SshClient(self.name, ("-F", str(self.ssh_config)))
             self.power_on()
         except BaseException:
             self.stop()
@@ -277,79 +279,13 @@ class EmulatedPi:
         (STATE / f"{self.index}.json").write_text(json.dumps({"folder": str(self.folder)}), encoding="utf-8")
         self.folder.chmod(0o755)
 
-    def _write_files(self) -> None:
-        for name in ("upper", "work", "root", "sys"):
-            (self.folder / name).mkdir()
-        self.sys_dir = self.folder / "sys"
-        hardware.write_sys(self.sys_dir, self._board, governor_writable=self._governor_writable)
-        (self.folder / "cpuinfo").write_text(hardware.cpuinfo(self._board), encoding="utf-8")
-        (self.folder / "meminfo").write_text(hardware.meminfo(self._board), encoding="utf-8")
-        (self.folder / "loadavg").write_text(hardware.loadavg(0.05), encoding="utf-8")
-        for name in self._hidden:
-            # This is how overlayfs says that a file of the layer below is gone.
-            os.mknod(self._changed(name), stat.S_IFCHR, os.makedev(0, 0))
-        identity = hashlib.md5(self.name.encode(), usedforsecurity=False).hexdigest()
-        self._changed("etc/machine-id").write_text(f"{identity}\n", encoding="utf-8")
-        self._changed("etc/hostname").write_text(f"{self.name}\n", encoding="utf-8")
-        self._changed("etc/hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {self.name}\n", encoding="utf-8")
-        self._write_ssh_files()
-
-    def _changed(self, name: str) -> Path:
-        """Return where a file inside goes that is new or different in this run."""
-        file = self.folder / "upper" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        return file
-
-    def _write_ssh_files(self) -> None:
-        host_key = self._changed("etc/ssh/ssh_host_ed25519_key")
-        _new_key(host_key)
-        settings = [
-            f"SetEnv QEMU_CPU={self._cpu} QEMU_UNAME={self._board.kernel}",
-            "UsePAM no",
-            f"PasswordAuthentication {'no' if self._authorize_key else 'yes'}",
-        ]
-        self._changed("etc/ssh/sshd_config.d/stand-in.conf").write_text("\n".join(settings) + "\n", encoding="utf-8")
-        self.key = self.folder / "id_ed25519"
-        public = _new_key(self.key)
-        if self._authorize_key:
-            self._authorize(public)
-        if self._wrong_host_key:
-            _new_key(host_key := self.folder / "another_host_key")
-        self.known_hosts = self.folder / "known_hosts"
-        kind, text, *_ = host_key.with_name(f"{host_key.name}.pub").read_text(encoding="utf-8").split()
-        self.known_hosts.write_text(f"{self.ip} {kind} {text}\n", encoding="utf-8")
-        self.ssh_config = self.folder / "ssh_config"
-        self.ssh_config.write_text(self._ssh_config(), encoding="utf-8")
-        self.client = SshClient(self.name, ("-F", str(self.ssh_config)))
-        if "SUDO_UID" in os.environ:  # who asked for it may use the key
-            os.chown(self.key, int(os.environ["SUDO_UID"]), -1)
-
-    def _authorize(self, public_key: str) -> None:
-        file = self._changed("home/pi/.ssh/authorized_keys")
-        file.write_text(public_key, encoding="utf-8")
-        for path, mode in ((file, 0o600), (file.parent, 0o700), (file.parent.parent, 0o755)):
-            path.chmod(mode)
-            os.chown(path, USER_ID, USER_ID)
-
-    def _ssh_config(self) -> str:
-        return (
-            f"Host {self.name} {self.ip}\n"
-            f"  HostName {self.ip}\n"
-            f"  User {self.user}\n"
-            f"  IdentityFile {self.key}\n"
-            "  IdentitiesOnly yes\n"
-            f"  UserKnownHostsFile {self.known_hosts}\n"
-            "  GlobalKnownHostsFile /dev/null\n"
-            "  StrictHostKeyChecking yes\n"
-        )
-
     def _await_ssh(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while not self._greets():
             if not self.running() or time.monotonic() > deadline:
                 said = (self.folder / "sshd.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
                 raise StandInError(
-                    f"{self.name} did not start within {START_TIMEOUT_S} s. It said: {' / '.join(said[-3:])}"
+                    f"expected {self.name} to answer within {START_TIMEOUT_S} s. It said: {' / '.join(said[-3:])}"
                 )
             time.sleep(0.05)
 
@@ -379,9 +315,3 @@ def _remove_folder(index: int, folder: Path) -> None:
     if folder.exists():
         shutil.rmtree(folder)
     (STATE / f"{index}.json").unlink(missing_ok=True)
-
-
-def _new_key(file: Path) -> str:
-    """Make a pair of keys, the public one beside it with the ending .pub, and return the public one."""
-    run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "stand-in", "-f", file)
-    return Path(f"{file}.pub").read_text(encoding="utf-8")
