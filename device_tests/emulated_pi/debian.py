@@ -126,6 +126,7 @@ def set_up(root: Path) -> None:
         shutil.copyfile(root / source, root / target)
     (root / "etc/resolv.conf").unlink(missing_ok=True)  # a copy of this machine's; the stand-in has no internet
     (root / "usr/bin/awk").symlink_to("mawk")
+    (root / "usr/bin/which").symlink_to("which.debianutils")
     for library in ("blas", "lapack"):
         for file in root.glob(f"usr/lib/*/{library}/lib{library}.so.3"):
             (file.parent.parent / file.name).symlink_to(f"{library}/{file.name}")
