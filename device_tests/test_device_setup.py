@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -85,25 +86,38 @@ def test_an_index_that_is_out_of_reach_leaves_nothing(fresh_pi):
     assert left(pi) is None
 
 
-def test_a_link_that_breaks_leaves_nothing_on_the_device(fresh_pi):
+def has(pi, beginning):
+    return any(name.startswith(beginning) for name in left(pi) or [])
+
+
+@pytest.mark.parametrize(
+    ("while_", "what", "status"),
+    [("wheels.", "interrupt", 130), ("venv", "session", 3), ("venv", "link", 3)],
+)
+def test_what_cuts_a_setup_off_leaves_nothing_on_the_device(fresh_pi, while_, what, status):
     pi = fresh_pi("setup")
     command = [sys.executable, "-c", MNET, "device", "setup", "--offline", "--engine", "tflite-runtime"]
     environment = {**os.environ, "MNET_SSH_CONFIG": str(pi.ssh_config)}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "--device", pi.address],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
         env=environment,
-    )
-    wait_until(lambda: "venv" in (left(pi) or []))
-    pi.kill_sessions()
-    _, said = process.communicate(timeout=TIMEOUT_S)
-    assert process.returncode == 3
-    assert "mnet: " in said.splitlines()[-1]
-    wait_until(lambda: left(pi) is None)
+    ) as process:
+        wait_until(lambda: has(pi, while_))
+        if what == "interrupt":
+            process.send_signal(signal.SIGINT)
+        elif what == "session":
+            pi.kill_sessions()
+        else:
+            pi.link_down()
+        _, said = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == status
+    assert said.splitlines()[-1].startswith("mnet: ")
+    pi.link_up()
     wait_until(lambda: pi.processes() == [])
-    assert pi.temporary_files() == []
+    assert (left(pi), pi.temporary_files()) == (None, [])
 
 
 def wait_until(condition):

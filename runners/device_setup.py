@@ -2,8 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,7 +18,6 @@ from mnet_deploy.runners.device_python import (
     look_for_python,
 )
 from mnet_deploy.runners.device_target import (
-    PROBE_TIMEOUT_S,
     plan_for,
     probe_target,
     require_space,
@@ -31,12 +28,11 @@ from mnet_deploy.runners.device_target import (
 from mnet_deploy.runners.probe_answers import PythonOnDevice
 from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
 from mnet_deploy.runners.wheelhouse import download_wheels
-from mnet_deploy.runners.wheels import Plan, WheelTarget
+from mnet_deploy.runners.wheels import Plan
 from mnet_deploy.units import format_bytes
 
 TIMEOUT_S = 1800.0  # of everything; a Pi Zero 2 needs minutes to unpack the wheels
 INDEX_TIMEOUT_S = 30.0
-CLEAN_UP_TIMEOUT_S = 30.0
 
 _MODULES = {
     "litert": "ai_edge_litert.interpreter",
@@ -48,9 +44,7 @@ _REACHES_INDEX = """
 import urllib.request
 urllib.request.urlopen("https://pypi.org/simple/numpy/", timeout=10).close()
 """
-_MAKE_FOLDER = f'{SET_VENV}\nmkdir -p "${{venv%/*}}" && mktemp -d "${{venv%/*}}/wheels.XXXXXX"'
 _BUILD = f'{SET_VENV}\nexec "$1" -c "$2" "$venv" "$3"'
-_CLEAN_UP = 'rm -rf -- "$1" && rmdir -- "${1%/*}" 2>/dev/null || :'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +106,12 @@ def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> S
     require_system_numpy(transport, python, planned, deadline)
     require_space(transport, userland)
     online = _reaches_index(transport, python, deadline) if request.online is None else request.online
-    if online:
-        _build(transport, python, planned, None, progress, deadline)
-    else:
-        with _wheels_there(transport, planned, target, progress, deadline) as folder:
-            _build(transport, python, planned, folder, progress, deadline)
+    with tempfile.TemporaryDirectory(prefix="mnet-wheels-") as folder:
+        wheels: tuple[Path, ...] = ()
+        if not online:
+            progress.stage(f"downloading wheels for {target}")
+            wheels = download_wheels(planned, target, Path(folder), deadline)
+        _Build(transport, progress, deadline, wheels).run(python, planned)
     return SetupResult(python=device_python(transport, deadline), made="online" if online else "offline")
 
 
@@ -159,74 +154,63 @@ def _reaches_index(transport: Transport, python: PythonOnDevice, deadline: Deadl
     return result.return_code == 0
 
 
-@contextmanager
-def _wheels_there(
-    transport: Transport, planned: Plan, target: WheelTarget, progress: Progress, deadline: Deadline
-) -> Iterator[str]:
-    """Download the wheels, send them to a folder on the device, and remove them in the end."""
-    with tempfile.TemporaryDirectory(prefix="mnet-wheels-") as here:
-        progress.stage(f"downloading wheels for {target}")
-        wheels = download_wheels(planned, target, Path(here), deadline)
-        made = transport.run_check(["sh", "-c", _MAKE_FOLDER], deadline=deadline.within(PROBE_TIMEOUT_S))
-        folder = made.stdout.splitlines()[-1]
+@dataclass(frozen=True, slots=True)
+class _Build:
+    """`environment.py` at work on a device: all that it makes there goes with it, should it not come to its end."""
+
+    transport: Transport
+    progress: Progress
+    deadline: Deadline
+    wheels: tuple[Path, ...]
+
+    def run(self, python: PythonOnDevice, planned: Plan) -> None:
+        order = {
+            "requirements": planned.requirements,
+            "wheels": bool(self.wheels),
+            "system_packages": planned.system_numpy,
+            "imports": {engine: _MODULES[engine] for engine in planned.engines},
+            "marker": MARKER,
+            "timeout_s": self.deadline.remaining_s,
+        }
+        source = (files("mnet_deploy.runners") / "environment.py").read_text(encoding="utf-8")
+        argv = ["sh", "-c", _BUILD, "sh", python.path, source, json.dumps(order)]
+        process = self.transport.start(argv, deadline=self.deadline)
         try:
-            for number, wheel in enumerate(wheels, 1):
-                size = format_bytes(wheel.stat().st_size)
-                progress.stage(f"sending wheel {number} of {len(wheels)}, {wheel.name.split('-')[0]} ({size})")
-                transport.push(wheel, f"{folder}/{wheel.name}", deadline=deadline)
-            yield folder
+            last = self._follow(process)
+            result = process.wait(self.deadline)
         finally:
-            with suppress(DeviceError):  # the connection may be what failed
-                transport.run(["sh", "-c", _CLEAN_UP, "sh", folder], deadline=Deadline.after(CLEAN_UP_TIMEOUT_S))
+            process.stop()
+        if last.get("event") != "end":
+            raise _failed(self.transport, last, result, offline=bool(self.wheels))
 
-
-def _build(
-    transport: Transport,
-    python: PythonOnDevice,
-    planned: Plan,
-    wheels: str | None,
-    progress: Progress,
-    deadline: Deadline,
-) -> None:
-    """Run `environment.py` there."""
-    order = {
-        "requirements": planned.requirements,
-        "wheels": wheels,
-        "system_packages": planned.system_numpy,
-        "imports": {engine: _MODULES[engine] for engine in planned.engines},
-        "marker": MARKER,
-        "timeout_s": deadline.remaining_s,
-    }
-    source = (files("mnet_deploy.runners") / "environment.py").read_text(encoding="utf-8")
-    argv = ["sh", "-c", _BUILD, "sh", python.path, source, json.dumps(order)]
-    process = transport.start(argv, deadline=deadline)
-    try:
-        last = _follow(process, progress, deadline)
-        result = process.wait(deadline)
-    finally:
-        process.stop()
-    if last.get("event") != "end":
-        raise _failed(transport, last, result, wheels)
-
-
-def _follow(process: RemoteProcess, progress: Progress, deadline: Deadline) -> dict[str, Any]:
-    """Show what it does and return the last event; empty if there was none."""
-    event: dict[str, Any] = {}
-    for line in process.lines(deadline):
-        if line.startswith("{"):
+    def _follow(self, process: RemoteProcess) -> dict[str, Any]:
+        """Show what it does, send what it waits for, and return the last event; empty if there was none."""
+        event: dict[str, Any] = {}
+        for line in process.lines(self.deadline):
+            if not line.startswith("{"):
+                continue  # what a login script prints
             event = json.loads(line)
             if event["event"] == "stage":
-                progress.stage(event["text"])
-    return event
+                self.progress.stage(event["text"])
+            elif event["event"] == "send":
+                self._send(event["folder"])
+                process.write("go\n")
+        return event
+
+    def _send(self, folder: str) -> None:
+        for number, wheel in enumerate(self.wheels, 1):
+            what = f"{wheel.name.split('-')[0]} ({format_bytes(wheel.stat().st_size)})"
+            self.progress.stage(f"sending wheel {number} of {len(self.wheels)}, {what}")
+            self.transport.push(wheel, f"{folder}/{wheel.name}", deadline=self.deadline)
 
 
-def _failed(transport: Transport, last: dict[str, Any], result: CommandResult, wheels: str | None) -> DeviceError:
+def _failed(transport: Transport, last: dict[str, Any], result: CommandResult, *, offline: bool) -> DeviceError:
     kind, said = last.get("kind"), last.get("message") or result.last_line or result.ending
     advice = {
         "busy": "try again when it has ended",
         "foreign": "",
         "venv": "the environment could not be made; sudo apt install python3-venv on the device, and look at its disk",
-        "pip": "pip could not install" if wheels else "pip could not install; --offline sends the wheels from here",
+        "pip": "pip could not install" if offline else "pip could not install; --offline sends the wheels from here",
         "import": "an engine does not load there; try another one with --engine",
     }.get(kind or "", "the setup was not finished")
     words = f"{transport.address}: {advice} ({said})" if advice else f"{transport.address}: {said}"

@@ -1,6 +1,6 @@
 """The program that makes the environment of the agent on a device: one file, the standard library, Python 3.9 or later.
 
-    python3 environment.py FOLDER '{"requirements": ["onnxruntime==1.31.1"], "wheels": null, "system_packages": false,
+    python3 environment.py FOLDER '{"requirements": ["onnxruntime==1.31.1"], "wheels": true, "system_packages": false,
         "imports": {"onnxruntime": "onnxruntime"}, "marker": FILE, "timeout_s": 900}'
 
 A virtual environment cannot be moved: its programs hold its path. So it is built where it stays. An older one is moved
@@ -9,8 +9,9 @@ last, after each engine was loaded. A lock on the folder above keeps two of thes
 has left, the next one puts right. It stops when its stdin is closed (the link is gone), on SIGTERM, or when the time is
 up.
 
-`wheels` names a folder beside the environment to install from, which is removed in any case; null is the package index.
-Standard output is JSON Lines: `stage` with what is done now, then `end`, or `error` with kind and message.
+With `wheels` it makes a folder for them, says which (`send`), and waits for the line `go` before it installs from
+there; without, it installs from the package index. The folder is removed in any case.
+Standard output is JSON Lines: `send`, `stage` with what is done now, then `end`, or `error` with kind and message.
 """
 
 from __future__ import annotations
@@ -56,16 +57,22 @@ class Runner:
 
     def __init__(self, timeout_s: float) -> None:
         self._until = time.monotonic() + timeout_s
-        self._stop = threading.Event()
+        self._go, self._stop = threading.Event(), threading.Event()
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             signal.signal(number, lambda *_: self._stop.set())
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
         with suppress(OSError):
-            while os.read(0, 4096):
-                pass
+            while said := os.read(0, 4096):
+                if b"go" in said:
+                    self._go.set()
         self._stop.set()
+
+    def wait_for_go(self) -> None:
+        """Wait for the line that says that the wheels are there."""
+        while not self._go.wait(POLL_S):
+            self.check()
 
     def run(self, kind: str, command: list[str]) -> None:
         """Run a program that has to succeed."""
@@ -148,14 +155,34 @@ def settle(venv: Path, older: Path, *, ready: bool) -> None:
     shutil.rmtree(older, ignore_errors=True)
 
 
-def build(venv: Path, order: dict[str, Any], runner: Runner) -> None:
+@contextmanager
+def wheels_sent(folder: Path, runner: Runner, *, wanted: bool) -> Iterator[list[str]]:
+    """Yield pip's options to install from wheels that are sent, none if they are not `wanted`."""
+    for left in folder.glob("wheels.*"):
+        shutil.rmtree(left, ignore_errors=True)  # of a setup that was killed
+    if not wanted:
+        yield []
+        return
+    wheels = tempfile.mkdtemp(prefix="wheels.", dir=folder)
+    try:
+        emit("send", folder=wheels)
+        runner.wait_for_go()
+        yield ["--no-index", "--find-links", wheels]
+    finally:
+        shutil.rmtree(wheels, ignore_errors=True)
+
+
+def build(venv: Path, order: dict[str, Any], source: list[str], runner: Runner) -> None:
+    # What pip unpacks lies here and not in /tmp: it goes with the rest, even if pip is killed.
+    temporary = venv / "tmp"
+    temporary.mkdir()
+    os.environ["TMPDIR"] = str(temporary)
     python = str(venv / "bin" / "python")
     emit("stage", text="making the environment")
     runner.run(
         "venv", [sys.executable, "-m", "venv", *["--system-site-packages"] * order["system_packages"], str(venv)]
     )
     emit("stage", text=f"installing {', '.join(order['requirements'])}")
-    source = [] if order["wheels"] is None else ["--no-index", "--find-links", order["wheels"]]
     # Where NumPy is the system's, pip would look for a wheel of it that does not exist.
     dependencies = ["--no-deps"] * order["system_packages"]
     runner.run("pip", [python, *PIP, *ONLY_WHEELS, *source, *dependencies, *order["requirements"]])
@@ -163,6 +190,7 @@ def build(venv: Path, order: dict[str, Any], runner: Runner) -> None:
         emit("stage", text=f"loading {engine}")
         runner.run("import", [python, "-c", f"import numpy, {module}"])
     runner.check()
+    shutil.rmtree(temporary)
     write_marker(venv, order)
 
 
@@ -179,12 +207,12 @@ def write_marker(venv: Path, order: dict[str, Any]) -> None:
 
 def main() -> int:
     venv, order = Path(sys.argv[1]), json.loads(sys.argv[2])
+    base = venv.parent
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime reports to Microsoft from its import on
-    wheels = order["wheels"]
     try:
         runner = Runner(order["timeout_s"])
-        with locked(venv.parent), in_place(venv, order["marker"]):
-            build(venv, order, runner)
+        with locked(base), wheels_sent(base, runner, wanted=order["wheels"]) as source, in_place(venv, order["marker"]):
+            build(venv, order, source, runner)
         emit("end", path=str(venv / "bin" / "python"))
         return 0
     except Failed as error:
@@ -192,10 +220,8 @@ def main() -> int:
     except OSError as error:
         emit("error", kind="system", message=f"{error.filename or venv}: {error.strerror}")
     finally:
-        if wheels is not None and Path(wheels).parent == venv.parent:
-            shutil.rmtree(wheels, ignore_errors=True)
         with suppress(OSError):
-            venv.parent.rmdir()  # it is empty if nothing came of it
+            base.rmdir()  # it is empty if nothing came of it
     return 1
 
 

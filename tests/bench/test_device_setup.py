@@ -21,6 +21,7 @@ from mnet_deploy.runners.transport import CommandResult, Transport
 
 BASE = "/home/pi/.local/share/mnet-deploy"
 WHEELS = f"{BASE}/wheels.abcdef"
+SEND = json.dumps({"event": "send", "folder": WHEELS})
 ENDS_WELL = ('{"event": "stage", "text": "making the environment"}', '{"event": "end", "path": "python"}')
 BOOKWORM = {"python_version": "3.11.2", "python_bits": "64", "python_platform": "linux-aarch64", "glibc": "glibc 2.36"}
 BOOKWORM_32 = {**BOOKWORM, "python_bits": "32"}  # Python names the kernel's platform
@@ -42,6 +43,7 @@ class Device(Transport):
     push_error: Exception | None = None
     calls: list = field(default_factory=list)
     orders: list = field(default_factory=list)
+    process: FakeProcess | None = None
     address: DeviceAddress = field(default_factory=lambda: DeviceAddress.parse("ssh://pi@raspberrypi"))
 
     def run(self, argv, *, deadline, stdin=b""):
@@ -61,11 +63,7 @@ class Device(Transport):
             return "index", "", 0 if self.index else 1
         if "import numpy" in argv[2]:
             return "numpy", f"{self.numpy}\n", 0 if self.numpy else 1
-        if "mktemp" in argv[2]:
-            return "folder", f"{WHEELS}\n", 0
-        assert argv[2].startswith("rm -rf"), argv
-        assert argv[4] == WHEELS
-        return "remove", "", 0
+        raise AssertionError(argv)
 
     def probe(self):
         facts = {"home": "/home/pi", "free_home_kib": f"{self.free_kib} /home/pi"}
@@ -87,7 +85,9 @@ class Device(Transport):
             packages = (re.split("==", requirement) for requirement in self.orders[-1]["requirements"])
             self.packages, self.set_up = {"numpy": "1.24.2", **dict(packages)}, True
         code = 0 if self.set_up else 1
-        return FakeProcess({"lines": self.lines, "return_code": code, "stdout": "", "stderr": ""}, argv)
+        lines = (*[SEND] * self.orders[-1]["wheels"], *self.lines)
+        self.process = FakeProcess({"lines": lines, "return_code": code, "stdout": "", "stderr": ""}, argv)
+        return self.process
 
     def push(self, local, remote, *, deadline):
         self.calls.append(f"push {remote}")
@@ -121,15 +121,16 @@ def make(device, **request):
     return set_up(device, SetupRequest(**request), Progress())
 
 
-def test_offline_the_wheels_are_sent_before_the_environment_is_made(downloads):
+def test_offline_the_wheels_are_sent_when_the_device_waits_for_them(downloads):
     device = Device()
     result = make(device)
     pushes = [f"push {WHEELS}/{name}.whl" for name in ("ai-edge-litert", "numpy", "onnxruntime")]
-    assert device.calls == ["probe", "look", "index", "folder", *pushes, "build", "remove", "look"]
+    assert device.calls == ["probe", "look", "index", "build", *pushes, "look"]
     assert result.made == "offline"
     assert dict(result.python.engines) == {"litert": "2.3.0", "onnxruntime": "1.31.1"}
     order = device.orders[0]
-    assert order["wheels"] == WHEELS
+    assert order["wheels"] is True
+    assert device.process.written == "go\n"
     assert order["requirements"] == ["ai-edge-litert==2.3.0", "onnxruntime==1.31.1", "numpy==2.4.6"]
     assert order["imports"] == {"litert": "ai_edge_litert.interpreter", "onnxruntime": "onnxruntime"}
     assert not order["system_packages"]
@@ -141,7 +142,7 @@ def test_online_nothing_is_sent(downloads, index, online, asked):
     device = Device(index=index)
     assert make(device, online=online).made == "online"
     assert device.calls == ["probe", "look", *["index"] * asked, "build", "look"]
-    assert device.orders[0]["wheels"] is None
+    assert device.orders[0]["wheels"] is False
     assert downloads == []
 
 
@@ -212,12 +213,13 @@ def test_a_refusal_changes_nothing_there(device, request_, said):
 
 
 @pytest.mark.parametrize("error", [LinkLost("gone"), CommandFailed("full", command=[], return_code=1, output="")])
-def test_wheels_that_do_not_arrive_are_removed(error):
+def test_wheels_that_do_not_arrive_end_it_on_the_device_too(error):
     device = Device(push_error=error)
     with pytest.raises(type(error)):
         make(device)
-    assert device.calls[-1] == "remove"
-    assert "build" not in device.calls
+    assert device.process.written == ""
+    with pytest.raises(LinkLost, match="was stopped"):
+        device.process.write("go")
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,6 @@ def test_what_the_device_says_is_an_error_with_advice(kind, error, said):
         make(device)
     assert said in str(failed.value)
     assert "why" in str(failed.value)
-    assert device.calls[-1] == "remove"
 
 
 def test_an_end_without_a_word_is_an_error():

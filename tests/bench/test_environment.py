@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
@@ -40,40 +41,45 @@ class Place:
         self.base = folder / "share" / "mnet-deploy"
         self.venv = self.base / "venv"
 
-    def order(self, **changes):
-        wheels = self.base / "wheels.abc"
-        wheels.mkdir(parents=True, exist_ok=True)
-        write_wheel(wheels, "numpy", "")
-        write_wheel(wheels, "engine", changes.pop("engine", ENGINE))
+    def start(self, *, wheels=True, engine=ENGINE, **changes):
+        """Start it and send the wheels."""
         usual = {
             "requirements": ["engine==1.0", "numpy==1.0"],
-            "wheels": str(wheels),
+            "wheels": wheels,
             "system_packages": False,
             "imports": {"litert": "engine"},
             "marker": MARKER,
             "timeout_s": TIMEOUT_S,
         }
-        return json.dumps({**usual, **changes})
-
-    def start(self, **changes):
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
-        command = [sys.executable, "-c", SOURCE, str(self.venv), self.order(**changes)]
+        environment["TMPDIR"] = str(self.base.parent.parent / "tmp")
+        Path(environment["TMPDIR"]).mkdir(exist_ok=True)
+        command = [sys.executable, "-c", SOURCE, str(self.venv), json.dumps({**usual, **changes})]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=environment)
+        self.first = json.loads(process.stdout.readline())
+        if self.first["event"] == "send":
+            write_wheel(Path(self.first["folder"]), "numpy", "")
+            write_wheel(Path(self.first["folder"]), "engine", engine)
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        return process
 
     def make(self, **changes):
         """Run it to its end; return (exit status, last event)."""
         process = self.start(**changes)
-        said = process.stdout.read()
+        lines = process.stdout.read().splitlines()
         errors = process.stderr.read()
         process.stdin.close()
         process.stdout.close()
         process.stderr.close()
         assert errors == ""
-        return process.wait(TIMEOUT_S), json.loads(said.splitlines()[-1])
+        return process.wait(TIMEOUT_S), json.loads(lines[-1]) if lines else self.first
 
     def left(self):
-        return sorted(path.name for path in self.base.glob("*")) if self.base.exists() else []
+        """Return what is in its folder, and in that for temporary files."""
+        folders = (self.base, self.base.parent.parent / "tmp")
+        return sorted(path.name for folder in folders for path in folder.glob("*"))
 
 
 @pytest.fixture
@@ -89,6 +95,7 @@ def fake_environment(place, *, ready):
     place.venv.mkdir(parents=True)
     (place.venv / "old").touch()
     (place.venv / (MARKER if ready else "mnet-unfinished")).touch()
+    (place.base / "wheels.old").mkdir()
 
 
 def test_an_older_environment_is_replaced_by_a_whole_one(place):
@@ -160,14 +167,8 @@ def test_it_stops_when_the_link_is_gone(place, how, stage):
 
 def test_two_at_once_do_not_disturb_each_other(place):
     first = place.start(engine="import time\ntime.sleep(2)")
-    for line in first.stdout:
-        if "stage" in line:
-            break
-    other = place.base / "wheels.other"
-    other.mkdir()
-    status, last = place.make(wheels=str(other))
+    status, last = place.make()
     assert (status, last["kind"]) == (1, "busy")
-    assert not other.exists()
     assert json.loads(first.stdout.readlines()[-1])["event"] == "end"
     for stream in (first.stdin, first.stdout, first.stderr):
         stream.close()
