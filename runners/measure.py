@@ -65,6 +65,7 @@ class MeasuringRun:
         *,
         show: Callable[[str], None] = lambda text: None,
         pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Plan it.
 
@@ -74,14 +75,16 @@ class MeasuringRun:
             protocol: when it is enough.
             show: is told what is being done.
             pause: waits for a number of seconds.
+            clock: says the time in seconds, from any begin.
         """
         self._session = session
         self._candidates = tuple(candidates)
         self._protocol = protocol
         self._show = show
         self._pause = pause
+        self._clock = clock
         self._collected = [_Collected() for _ in self._candidates]
-        self._began_s = time.monotonic()
+        self._began_s = clock()
         self._measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._device: DeviceInfo | None = None
         self._before = Conditions()
@@ -135,11 +138,11 @@ class MeasuringRun:
 
     def _cooled_down(self) -> Conditions:
         """Wait until the device is cool enough, or for as long as allowed; return its state then."""
-        until_s = time.monotonic() + self._protocol.cool_down_s
+        until_s = self._clock() + self._protocol.cool_down_s
         while True:
             now = self._session.conditions(busy=True)
             too_warm = now.temperature_c is not None and now.temperature_c > self._protocol.max_start_temperature_c
-            if not too_warm or time.monotonic() >= until_s:
+            if not too_warm or self._clock() >= until_s:
                 return now
             self._show(f"waiting until the device has cooled down ({now.temperature_c:.0f} degrees C)")
             self._session.allow(COOL_DOWN_POLL_S)
@@ -147,7 +150,7 @@ class MeasuringRun:
 
     def _enough(self, rounds: int) -> str | None:
         """Return why no further round is needed or allowed; None if one is."""
-        if time.monotonic() - self._began_s >= self._protocol.time_limit_s and rounds > 0:
+        if self._clock() - self._began_s >= self._protocol.time_limit_s and rounds > 0:
             return "time"
         if rounds < self._protocol.min_blocks:
             return None
@@ -161,7 +164,7 @@ class MeasuringRun:
 
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
-        started_s = time.monotonic() - self._began_s
+        started_s = self._clock() - self._began_s
         answer = self._session.run_agent(
             "time",
             _time_options(remote, candidate.config, self._protocol),

@@ -97,7 +97,7 @@ def short_window(measurement: Measurement) -> str | None:
 
 def few_samples(measurement: Measurement) -> str | None:
     for block in measurement.blocks:
-        seen = block.latency_s is not None and predicates.too_few(len(block.latency_s), measurement.protocol.min_count)
+        seen = block.latency_s and predicates.too_few(len(block.latency_s), measurement.protocol.min_count)
         if seen:
             return f"Block {block.number} has {seen}; measure again without a limit on the number of inferences."
     return None
