@@ -1,6 +1,7 @@
 """What the agent on a device says, line by line, and whether all of it arrived."""
 
 import json
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,11 @@ from typing import Any
 from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, ToolMissing
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.transport import CommandResult, RemoteProcess
+
+_ADVICE: dict[int, str] = {
+    signal.SIGKILL: "the system does that when memory is short; close other programs there",
+    signal.SIGILL: "it has code for another processor; try another version of it, or another --engine",
+}
 
 
 class AgentRefusal(CommandFailed):
@@ -50,7 +56,9 @@ class AgentAnswer:
         return tuple(value for event in self.events if event["event"] == name for value in event["latency_s"])
 
 
-def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Deadline) -> AgentAnswer:
+def read_answer(
+    process: RemoteProcess, *, nonce: str, what: str, deadline: Deadline, times: bool = True
+) -> AgentAnswer:
     """Read what the agent says until it ends.
 
     Args:
@@ -58,6 +66,7 @@ def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Dead
         nonce: that its last line has to repeat.
         what: is run, for messages: the name of the file and where.
         deadline: for all of it.
+        times: whether the last line counts latencies; those of `infer` are in a file, and it counts inputs.
 
     Raises:
         ToolMissing: the engine is not installed there.
@@ -73,9 +82,8 @@ def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Dead
         if event["event"] == "error":
             raise _refusal(event, what, result)
     if result.return_code != 0:
-        detail = f" ({result.last_line})" if result.last_line else ""
         raise CommandFailed(
-            f"{what}: the engine ended with {result.ending}{detail}",
+            _crash(what, result),
             command=result.argv,
             return_code=result.return_code,
             output=result.stderr,
@@ -88,6 +96,15 @@ def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Dead
     if samples and len(samples) != answer.count:
         raise LinkLost(f"{what}: {answer.count} latencies were measured and {len(samples)} arrived; run it again")
     return answer
+
+
+def _crash(what: str, result: CommandResult) -> str:
+    """Return how the engine ended, and what a signal usually means."""
+    detail = f" ({result.last_line})" if result.last_line else ""
+    if result.return_code >= 0:
+        return f"{what}: the engine ended with {result.ending}{detail}"
+    advice = _ADVICE.get(-result.return_code, "try another version of it, or another --engine")
+    return f"{what}: the engine was {result.ending}{detail}; {advice}"
 
 
 def _events(line: str) -> Iterator[dict[str, Any]]:

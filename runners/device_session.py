@@ -6,6 +6,7 @@ import json
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -82,7 +83,8 @@ class DeviceSession:
             with as_file(RESOURCES / "agent.py") as agent:
                 self._agent = self.push(agent)
         except BaseException:
-            self._leave()
+            with suppress(DeviceError):  # why it cannot be taken says more than how it was left
+                self._leave()
             raise
         return self
 
@@ -127,7 +129,7 @@ class DeviceSession:
         argv = ["env", f"TMPDIR={self.folder}", self._python, "-I", self._agent, command, *options, *own]
         process = self.transport.start(argv, deadline=deadline)
         try:
-            return read_answer(process, nonce=nonce, what=what, deadline=deadline)
+            return read_answer(process, nonce=nonce, what=what, deadline=deadline, times=command != "infer")
         finally:
             process.stop()
 
@@ -149,7 +151,14 @@ class DeviceSession:
         """
         if self._keeper is None:
             raise LinkLost(f"{self.transport.address}: the session has ended")
-        self._keeper.write(f"{seconds + ALLOWANCE_S:g}\n")
+        try:
+            self._keeper.write(f"{seconds + ALLOWANCE_S:g}\n")
+        except LinkLost:
+            result = self._keeper.wait(Deadline.after(END_TIMEOUT_S))  # raises, if it was the link that ended
+            raise LinkLost(
+                f"{self.transport.address}: the program that held the device ended there ({result.ending}); "
+                "run it again, which also puts right what it left"
+            ) from None
 
     def _start_keeper(self) -> None:
         deadline = Deadline.after(START_TIMEOUT_S)
