@@ -107,12 +107,16 @@ temperatures() {
 }
 
 throttling() {
+    bits=
     if has vcgencmd; then
-        say vcgencmd_throttled "$(vcgencmd get_throttled 2>/dev/null)"
+        bits=$(vcgencmd get_throttled 2>/dev/null)
+        say vcgencmd_throttled "$bits"
         say vcgencmd_temperature "$(vcgencmd measure_temp 2>/dev/null)"
     fi
-    read_line /sys/devices/platform/soc/soc:firmware/get_throttled
-    say firmware_throttled "$line"
+    if [ -z "$bits" ]; then # else not: some kernels complain of everyone who reads it
+        read_line /sys/devices/platform/soc/soc:firmware/get_throttled
+        say firmware_throttled "$line"
+    fi
 }
 
 load() {

@@ -199,7 +199,8 @@ def _throttle_bits(answers: Answers) -> int | None:
     said = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", _first(answers, "vcgencmd_throttled") or "")
     if said:
         return int(said[1], 16)
-    # Where vcgencmd is missing there is a copy that some kernels leave at 0: raspberrypi/linux issue 2367.
+    # The kernel's copy is deprecated (Linux, drivers/firmware/raspberrypi.c) and was seen at 0 while vcgencmd had bits:
+    # a 0 there proves nothing.
     copied = _first(answers, "firmware_throttled")
     bits = int(copied, 16) if copied and re.fullmatch(r"(0x)?[0-9a-fA-F]+", copied) else 0
     return bits or None

@@ -46,9 +46,10 @@ _UNREACHED = (
         "(there: ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), answer yes",
     ),
     (
-        # The banner of Raspberry Pi OS (package userconf-pi) until it has a user.
-        r"SSH may not work until a valid user has been set up",
-        "its Raspberry Pi OS has no user yet; set one up with a screen and a keyboard, or in Raspberry Pi Imager",
+        # The banner of Raspberry Pi OS (package userconf-pi) until it has a user; on some images it stays.
+        r"(?s)SSH may not work until a valid user has been set up.*Permission denied",
+        "its Raspberry Pi OS says that it has no user yet: set one up with a screen and a keyboard, or in Raspberry Pi "
+        "Imager; if it has this one, give it your key once: {copy_id}",
     ),
     (
         r"Permissions \S+ for '(?P<file>[^']+)' are too open",

@@ -35,11 +35,11 @@ UNREACHED = {
         f"Host key verification failed.\r\n{CLOSED}",
         ["run once: ssh pi@raspberrypi.local"],
     ),
-    # Raspberry Pi OS, package userconf-pi, /usr/share/userconf-pi/sshd_banner
+    # Raspberry Pi OS, package userconf-pi
     "no user": (
         "\nPlease note that SSH may not work until a valid user has been set up.\n\nSee http://rptl.io/newuser for "
         "details.\npi@raspberrypi.local: Permission denied (publickey,password).\r\n",
-        ["has no user yet"],
+        ["has no user yet", "ssh-copy-id pi@raspberrypi.local"],
     ),
     "key that others can read": (
         "Permissions 0644 for '/home/me/.ssh/id_ed25519' are too open.\r\nThis private key will be ignored.\r\n"
