@@ -99,11 +99,14 @@ def test_what_the_device_refuses_has_its_own_words(ssh, folder, tmp_path):
 
 
 def test_a_program_that_does_not_end_is_left_at_the_deadline(ssh):
+    program = ["sleep", "654.321"]
     with pytest.raises(CommandTimeout, match="sleep did not end in time"):
-        ssh.run(["sleep", "600"], deadline=Deadline.after(3))
-    process = ssh.start(["sleep", "600"], deadline=in_time())
+        ssh.run(program, deadline=Deadline.after(3))
+    process = ssh.start(program, deadline=in_time())
     with pytest.raises(CommandTimeout, match="sleep did not end in time"):
         process.wait(Deadline.after(0.2))
+    # Nobody tells a program there that reads no input: those of ours do.
+    ssh.run_check(["pkill", "-f", "sleep 654[.]321"], deadline=in_time())  # the pattern does not fit itself
 
 
 def test_what_the_device_is(ssh, pi):
