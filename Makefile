@@ -122,6 +122,7 @@ lint: $(DEV)  ## ruff: rules and format
 typecheck: $(DEV) links  ## mypy --strict
 	@"$(BIN)/mypy"
 	@"$(BIN)/mypy" tools benchmarks
+	@"$(BIN)/mypy" device_tests/emulated_pi
 
 # Type checkers do not follow the mapping of folders in pyproject.toml: show them the installed layout.
 .PHONY: links
@@ -133,6 +134,16 @@ links:  ## Lay the installed layout out as symlinks in .links/ (for mypy and pyr
 .PHONY: test
 test: $(DEV)  ## pytest in 2 processes (ARGS="-k cost" and the like; ARGS="-n 0" for one)
 	@"$(BIN)/pytest" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# The stand-in needs root: mounts, a network namespace, another architecture. A real device needs none.
+.PHONY: device-test
+device-test: $(DEV)  ## Tests on a stand-in Raspberry Pi (Linux with root or sudo), or ARGS="--device ssh://pi@HOST"
+	@as=; $(if $(findstring ssh://,$(ARGS)),,[ "$$(id -u)" -eq 0 ] || as='sudo -E env PYTHONDONTWRITEBYTECODE=1';) \
+	$$as "$(BIN)/pytest" -p no:cacheprovider device_tests $(ARGS)
+
+.PHONY: transcripts
+transcripts: $(DEV)  ## Record again what the fast tests replay, with the stand-in (root; nothing else may run)
+	@"$(BIN)/python" device_tests/record_transcripts.py tests/bench/transcripts
 
 .PHONY: wheel-check
 wheel-check: $(DEV)  ## Build wheel and sdist, install them elsewhere, import every module, open every data file
