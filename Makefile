@@ -139,6 +139,8 @@ test: $(DEV)  ## pytest in 2 processes (ARGS="-k cost" and the like; ARGS="-n 0"
 .PHONY: device-test
 device-test: $(DEV)  ## Tests on a stand-in Raspberry Pi (Linux with root or sudo), or ARGS="--device ssh://pi@HOST"
 	@as=; $(if $(findstring ssh://,$(ARGS)),,[ "$$(id -u)" -eq 0 ] || as='sudo -E env PYTHONDONTWRITEBYTECODE=1';) \
+	[ -z "$$as" ] || command -v sudo >/dev/null || { \
+	  echo "make: device-test needs root, or sudo (mounts, a network namespace, another architecture)" >&2; exit 3; }; \
 	$$as "$(BIN)/pytest" -p no:cacheprovider device_tests $(ARGS)
 
 .PHONY: transcripts
