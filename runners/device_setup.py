@@ -40,9 +40,25 @@ _MODULES = {
     "onnxruntime": "onnxruntime",
 }
 _EXTRAS = {"litert": "litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnx"}  # of this package
-_REACHES_INDEX = """
-import urllib.request
-urllib.request.urlopen("https://pypi.org/simple/numpy/", timeout=10).close()
+# Its own pip asks, so that a mirror in the device's configuration counts. Without pip the wheels come from here.
+_REACHES_INDEX = (
+    "-m",
+    "pip",
+    "download",
+    "--no-deps",
+    "--no-cache-dir",
+    "--retries",
+    "0",
+    "--timeout",
+    "10",
+    "--quiet",
+)
+_ASKED_FOR = "tqdm"  # small, and in every index
+_IN_A_FOLDER = """
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+cd "$folder" && TMPDIR=$folder "$@" --dest .
 """
 _BUILD = f'{SET_VENV}\nexec "$1" -c "$2" "$venv" "$3"'
 
@@ -148,7 +164,10 @@ def _not_here(python: PythonOnDevice, planned: Plan) -> DeviceUnavailable:
 def _reaches_index(transport: Transport, python: PythonOnDevice, deadline: Deadline) -> bool:
     """Whether the device reaches PyPI: if only a mirror, it gets the wheels from here, unless it is told --online."""
     try:
-        result = transport.run([python.path, "-c", _REACHES_INDEX], deadline=deadline.within(INDEX_TIMEOUT_S))
+        result = transport.run(
+            ["sh", "-c", _IN_A_FOLDER, "sh", python.path, *_REACHES_INDEX, _ASKED_FOR],
+            deadline=deadline.within(INDEX_TIMEOUT_S),
+        )
     except CommandTimeout:
         return False
     return result.return_code == 0

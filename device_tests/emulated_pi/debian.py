@@ -5,6 +5,7 @@ of them that counts here (accounts, links, compiled Python modules) is done belo
 """
 
 import contextlib
+import os
 import re
 import shutil
 import time
@@ -15,7 +16,7 @@ from device_tests.emulated_pi.host import CLEAN, StandInError, run, say
 
 SUITE = "bookworm"
 MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
+MIRROR_VARIABLE = "MNET_DEBIAN_MIRROR"  # for machines that run another system
 DOWNLOAD_TIMEOUT_S = 900
 GUEST_TIMEOUT_S = 600
 TRIES = 3  # a mirror in the middle of its update refuses for some seconds
@@ -144,12 +145,14 @@ def guest(root: Path, *command: str) -> str:
 
 def _mirror() -> str:
     """Return the mirror that this machine itself installs Debian from."""
+    if given := os.environ.get(MIRROR_VARIABLE):
+        return given
     with contextlib.suppress(StandInError):
         for line in run("apt-get", "indextargets", "--format", "$(LABEL) $(COMPONENT) $(REPO_URI)").splitlines():
             label, component, address = line.split(" ", 2)
             if (label, component) == ("Debian", "main"):
                 return address.rstrip("/")
-    return DEFAULT_MIRROR
+    raise StandInError(f"the stand-in is made from a Debian mirror, and apt names none here; set {MIRROR_VARIABLE}")
 
 
 def _apt_options() -> list[str]:

@@ -8,7 +8,7 @@ from mnet_deploy.runners.wheel_table import NUMPY_1, NUMPY_2, PACKAGES, WHEELS
 from mnet_deploy.runners.wheels import WheelTarget, fits, plan, platform_tags
 
 # What `pip download` of PyPI chose on 2026-11-20, given all tags that fit the system:
-#   pip download --index-url https://pypi.org/simple --no-deps --only-binary=:all: --implementation cp
+#   pip download --no-deps --only-binary=:all: --implementation cp
 #     --python-version 3.11 --abi cp311 --abi abi3 --abi none --platform linux_aarch64 --platform manylinux2014_aarch64
 #     --platform manylinux_2_17_aarch64 ... --platform manylinux_2_36_aarch64 ai-edge-litert
 PIP_CHOSE = {
@@ -136,7 +136,8 @@ def test_a_refusal_names_the_reason_and_a_way_out(target, engines, said):
     ("glibc", "litert"), [((2, 29), None), ((2, 30), "2.1.0"), ((2, 33), "2.1.0"), ((2, 34), "2.3.0")]
 )
 def test_litert_is_chosen_by_the_symbols_it_needs_and_not_by_its_tag(glibc, litert):
-    found = {fit.engine: fit.wheel for fit in fits(WheelTarget(python=(3, 11), bits=64, machine="aarch64", glibc=glibc))}
+    target = WheelTarget(python=(3, 11), bits=64, machine="aarch64", glibc=glibc)
+    found = {fit.engine: fit.wheel for fit in fits(target)}
     assert (found["litert"] and found["litert"].version) == litert
 
 
