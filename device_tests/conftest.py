@@ -11,7 +11,6 @@ ROOT = Path(__file__).resolve().parent.parent
 MNET = "import sys; from mnet_deploy.cli import main; sys.exit(main())"
 sys.path.insert(0, str(ROOT))  # this folder is not installed: it is imported as `device_tests` from the repository
 
-# ruff: noqa: E402 (after the line above)
 from device_tests.emulated_pi import build
 from device_tests.emulated_pi.emulated_pi import EmulatedPi
 from device_tests.emulated_pi.host import StandInError
