@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
+from functools import cache
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
+_type_hints = cache(get_type_hints)  # evaluating them anew takes most of the time of reading a run
 
 
 def as_value(value: Any) -> Any:  # noqa: ANN401 (any value of a field)
@@ -34,7 +36,7 @@ def read_as(kind: type[T], value: object, where: str) -> T:
     """
     if not isinstance(value, Mapping):
         raise ValueError(f"{where} is an object. Received: {_short(value)}")
-    types, found = get_type_hints(kind), {}
+    types, found = _type_hints(kind), {}
     for field in fields(kind):  # type: ignore[arg-type]  # a data class, which type[T] cannot say
         if field.name in value:
             found[field.name] = _read(types[field.name], value[field.name], f"{where}.{field.name}")
