@@ -1,7 +1,7 @@
 """Frozen data classes as JSON values and back, each value checked against the type of its field."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from enum import StrEnum
 from functools import cache
@@ -9,7 +9,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-_type_hints = cache(get_type_hints)  # evaluating them anew takes most of the time of reading a run
+_type_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)  # evaluating them anew takes most of the time of reading a run
 
 
 def as_value(value: Any) -> Any:  # noqa: ANN401 (any value of a field)
