@@ -9,7 +9,8 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
-_type_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)  # evaluating them anew takes most of the time of reading a run
+# Evaluating them anew takes most of the time of reading a run.
+_type_hints: Callable[[Any], dict[str, Any]] = cache(get_type_hints)
 
 
 def as_value(value: Any) -> Any:  # noqa: ANN401 (any value of a field)
