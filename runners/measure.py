@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from mnet_deploy.errors import CommandFailed
+from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, ToolMissing
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
 from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
@@ -23,6 +24,8 @@ from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.units import format_seconds
 
 COOL_DOWN_POLL_S = 5.0
+SETTLED_ROUNDS = 2
+FASTEST_INFERENCE_S = 1e-5  # bounds the memory that the agent takes for a block
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class _Collected:
 
     engine: EngineInfo | None = None
     blocks: list[Block] = field(default_factory=list)
+    refusal: DeviceError | None = None
 
 
 class MeasuringRun:
@@ -85,6 +89,7 @@ class MeasuringRun:
         self._clock = clock
         self._collected = [_Collected() for _ in self._candidates]
         self._began_s = clock()
+        self._settled_rounds = 0
         self._measured_at = datetime.now(UTC).isoformat(timespec="seconds")
         self._device: DeviceInfo | None = None
         self._before = Conditions()
@@ -94,22 +99,30 @@ class MeasuringRun:
     def measure(self) -> None:
         """Run the whole protocol.
 
+        A candidate whose first block fails because of the file or the engine is left out; `refusals` says why.
+
         Raises:
-            DeviceError: the device, the link or an engine failed; `measurements` has what was measured until then.
+            DeviceError: the device or the link failed, or no candidate runs, or one that ran does not any more;
+                `measurements` has what was measured until then.
         """
         self._show("looking at the device")
         self._device = self._session.device()
         self._before = self._cooled_down()
         remote = [self._session.push(candidate.path) for candidate in self._candidates]
+        self._began_s = self._clock()  # cooling down and copying are not part of the time that is allowed
         rounds = 0
         while (stopped := self._enough(rounds)) is None:
-            order = range(len(self._candidates))
-            for index in order if rounds % 2 == 0 else reversed(order):
+            for index in self._order(rounds):
                 self._show(f"round {rounds + 1}, {self._candidates[index]}{self._precision(index)}")
-                self._time_block(index, remote[index])
+                self._time_or_refuse(index, remote[index])
             rounds += 1
-        self._after = self._session.conditions(busy=False)
+        self._after = self._session.conditions(busy=True)
         self._stopped = stopped
+
+    @property
+    def refusals(self) -> tuple[DeviceError, ...]:
+        """Why candidates were left out."""
+        return tuple(each.refusal for each in self._collected if each.refusal is not None)
 
     def measurements(self) -> tuple[Measurement, ...]:
         """Return what was measured, judged; candidates without any block are left out."""
@@ -154,23 +167,45 @@ class MeasuringRun:
             return "time"
         if rounds < self._protocol.min_blocks:
             return None
-        if all(self._settled(collected) for collected in self._collected):
+        # Twice in a row: an interval that is narrow once may be so by chance, and stopping there would choose it.
+        settled = all(self._settled(each) for each in self._collected if each.refusal is None)
+        self._settled_rounds = self._settled_rounds + 1 if settled else 0
+        if self._settled_rounds >= SETTLED_ROUNDS:
             return "interval"
         return "blocks" if rounds >= self._protocol.max_blocks else None
+
+    def _order(self, rounds: int) -> list[int]:
+        """Return the candidates of a round that have not been left out, forwards and backwards in turn."""
+        left = [index for index, each in enumerate(self._collected) if each.refusal is None]
+        return left if rounds % 2 == 0 else left[::-1]
 
     def _settled(self, collected: _Collected) -> bool:
         medians = _medians(collected)
         return bool(medians) and is_settled(median_interval(medians), median(medians), self._protocol.max_interval)
 
+    def _time_or_refuse(self, index: int, remote: str) -> None:
+        collected = self._collected[index]
+        try:
+            self._time_block(index, remote)
+        except (CommandFailed, ToolMissing) as error:
+            collected.refusal = error
+            if collected.blocks or all(each.refusal is not None for each in self._collected):
+                raise
+        except CommandTimeout as error:
+            raise CommandTimeout(f"{error} (after {self._protocol.block_timeout_s:g} s: --block-timeout)") from error
+
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
         started_s = self._clock() - self._began_s
-        answer = self._session.run_agent(
-            "time",
-            _time_options(remote, candidate.config, self._protocol),
-            what=f"{candidate} on {self._session.transport.address}",
-            timeout_s=self._protocol.block_timeout_s,
-        )
+        what, limit_s = f"{candidate} on {self._session.transport.address}", self._protocol.block_timeout_s
+        options = _time_options(remote, candidate.config, self._protocol)
+        try:
+            answer = self._session.run_agent("time", options, what=what, timeout_s=limit_s)
+        except CommandTimeout:
+            raise CommandTimeout(
+                f"{what}: a block did not end within {limit_s:g} s and was stopped; allow more (--block-timeout), or "
+                "look what keeps the device busy"
+            ) from None
         engine = _engine_info(answer, candidate)
         if collected.engine is not None and engine != collected.engine:
             raise CommandFailed(
@@ -206,7 +241,9 @@ def _time_options(remote: str, config: RunConfig, protocol: Protocol) -> list[st
     for option in config.session_options:
         options += ["--session-option", option]
     options += ["--warmup-count", str(protocol.warmup_count), "--warmup-s", f"{protocol.warmup_s:g}"]
-    return [*options, "--block-s", f"{protocol.block_s:g}", "--min-count", str(protocol.min_count)]
+    options += ["--block-s", f"{protocol.block_s:g}", "--min-count", str(protocol.min_count)]
+    most = max(protocol.min_count, ceil(protocol.block_s / FASTEST_INFERENCE_S))
+    return [*options, "--max-count", str(most)]
 
 
 def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:

@@ -5,6 +5,10 @@ A device is local: (this machine) or ssh://[user@]host[:port], reached by the sy
 of one file, engine, delegate and number of threads; all configurations get one block a round, forwards and backwards
 in turn, until the 95 % interval of the median (drawn from blocks, never from single inferences) is within 2 %.
 
+    mnet bench model_int8.tflite
+    mnet bench model_int8.tflite model_int8.onnx --device ssh://pi@raspberrypi.local --threads 1,4
+    mnet bench new.tflite --versus old.tflite
+
 The verdict says what the number is worth: VALID, SUSPECT (to be read with its reasons) or INVALID (not to be used).
 Conditions before and after (throttling, temperature, clocks, governor, other load) are part of it.
 
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from mnet_deploy.pipeline.bench_report import BenchReport
     from mnet_deploy.progress import Progress
 
+MOST_CORES = 4096  # Linux has no more
 HELP = "measure latency on this machine or over ssh, with a verdict"
 
 
@@ -101,7 +106,6 @@ def run(args: argparse.Namespace) -> int:
         versus=args.versus is not None,
         baseline=None if args.baseline is None else find(args.results, args.baseline),
         max_slowdown=0.05 if args.max_slowdown is None else fraction(args.max_slowdown, "--max-slowdown"),
-        sustain=args.sustain is not None,
         store=None if args.no_store else args.results,
     )
     print(json.dumps(report.to_json(), indent=2) if args.json else report_text(report))
@@ -151,16 +155,14 @@ def _request(args: argparse.Namespace) -> "BenchRequest":
         cpu_affinity=None if args.affinity is None else _cores(args.affinity),
         protocol=_protocol(args),
         layers=args.layers,
+        sustain=args.sustain is not None,
     )
 
 
 def _protocol(args: argparse.Namespace) -> "Protocol":
     from mnet_deploy.measurement.run_config import Protocol
+    from mnet_deploy.pipeline.bench import SUSTAINED_BLOCK_S, sustaining
 
-    if args.sustain is not None:
-        from mnet_deploy.pipeline.bench import sustaining
-
-        return sustaining(duration_s(args.sustain, "--sustain"), pin=args.pin)
     given: dict[str, Any] = {
         name: whole_number(text, f"--{name.replace('_', '-')}")
         for name in ("warmup_count", "min_count", "min_blocks", "max_blocks")
@@ -175,7 +177,13 @@ def _protocol(args: argparse.Namespace) -> "Protocol":
         given["max_start_temperature_c"] = number(args.max_start_temperature, "--max-start-temperature")
     if "min_blocks" in given and "max_blocks" not in given:
         given["max_blocks"] = max(given["min_blocks"], Protocol().max_blocks)
-    return Protocol(**given, pin=args.pin)
+    if "block_timeout_s" not in given:
+        block_s = max(given.get("block_s", 0.0), 0.0 if args.sustain is None else SUSTAINED_BLOCK_S)
+        given["block_timeout_s"] = max(Protocol().block_timeout_s, 60 + given.get("warmup_s", 0.0) + 2 * block_s)
+    protocol = Protocol(**given, pin=args.pin)
+    if args.sustain is None:
+        return protocol
+    return sustaining(protocol, duration_s(args.sustain, "--sustain"), block_s=given.get("block_s"))
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -187,7 +195,10 @@ def _cores(text: str) -> tuple[int, ...]:
     for part in _names(text):
         first, dash, last = part.partition("-")
         low = whole_number(first, "--affinity")
-        cores += range(low, whole_number(last, "--affinity") + 1) if dash else [low]
+        high = whole_number(last, "--affinity") if dash else low
+        if high >= MOST_CORES:
+            raise SpecError(f"--affinity takes cores below {MOST_CORES}. Received: {text!r}")
+        cores += range(low, high + 1)
     if not cores or len(set(cores)) != len(cores):
         raise SpecError(f"--affinity takes cores such as 2,3 or 0-3. Received: {text!r}")
     return tuple(cores)

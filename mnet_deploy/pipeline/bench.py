@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from math import ceil
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_path
 from mnet_deploy.errors import DeviceError, DeviceUnavailable, SpecError
 from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
-from mnet_deploy.measurement.run_config import ENGINES, Protocol, RunConfig
+from mnet_deploy.measurement.run_config import DELEGATES, ENGINES, Protocol, RunConfig
 from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.address import DeviceAddress
@@ -23,6 +22,7 @@ from mnet_deploy.runners.transport import Transport
 CONNECT_TIMEOUT_S = 60.0
 PINNED_GOVERNOR = "performance"
 SUSTAINED_BLOCK_S = 20.0  # between blocks the device rests while a process starts: keep that share small
+SUSTAINED_MOST_BLOCKS = 1_000_000  # the time ends it
 _ENGINES_FOR = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",), ".ort": ("onnxruntime",)}
 
 
@@ -39,6 +39,7 @@ class BenchRequest:
         cpu_affinity: numbers of the cores that may be used; None for all.
         protocol: when it is enough.
         layers: whether each layer is timed as well.
+        sustain: whether one file is to be kept running.
     """
 
     files: tuple[Path, ...]
@@ -49,6 +50,31 @@ class BenchRequest:
     cpu_affinity: tuple[int, ...] | None = None
     protocol: Protocol = field(default_factory=Protocol)
     layers: bool = False
+    sustain: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no device could be asked for, before one is.
+
+        Raises:
+            SpecError: an unknown engine or delegate, no thread, or the same twice.
+        """
+        for option, values, known in (
+            ("--engine", self.engines, ENGINES),
+            ("--delegate", self.delegates, DELEGATES),
+        ):
+            for value in values:
+                if value not in known:
+                    raise SpecError(f"{option} takes {', '.join(known)}. Received: {value!r}")
+        if not self.threads or min(self.threads) < 1 or not self.delegates:
+            raise SpecError(f"--threads takes numbers from 1 on. Received: {', '.join(map(str, self.threads))}")
+        for option, given in (
+            ("a file", [os.fspath(path.resolve()) for path in self.files]),
+            ("--engine", self.engines),
+            ("--delegate", self.delegates),
+            ("--threads", self.threads),
+        ):
+            if len(set(given)) != len(given):
+                raise SpecError(f"{option} is given twice. Received: {', '.join(map(str, given))}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,11 +116,21 @@ class BenchFile:
         return tuple(f"{key}={value}" for key, value in options.items() if key != "intra_op_num_threads")
 
 
-def sustaining(duration_s: float, *, pin: bool) -> Protocol:
-    """Return the protocol that keeps one file running for a time."""
-    block_s = min(SUSTAINED_BLOCK_S, duration_s / Protocol().min_blocks)
-    most = max(Protocol().min_blocks, ceil(duration_s / block_s))
-    return Protocol(block_s=block_s, max_interval=0.0, max_blocks=most, time_limit_s=duration_s, pin=pin)
+def sustaining(protocol: Protocol, duration_s: float, *, block_s: float | None) -> Protocol:
+    """Return the protocol that keeps one file running for a time.
+
+    Args:
+        protocol: what else holds.
+        duration_s: of the whole.
+        block_s: of a block; None for a length that leaves the device little rest.
+    """
+    return replace(
+        protocol,
+        block_s=min(SUSTAINED_BLOCK_S, duration_s / protocol.min_blocks) if block_s is None else block_s,
+        max_interval=None,
+        max_blocks=SUSTAINED_MOST_BLOCKS,
+        time_limit_s=duration_s,
+    )
 
 
 def bench(request: BenchRequest, progress: Progress) -> BenchResult:
@@ -124,6 +160,7 @@ def bench_on(
     try:
         with session:
             run.measure()
+            error = next(iter(run.refusals), None)
             if request.layers:
                 layers = time_layers(session, candidates, {each.file.sha256: each.artifact for each in found}, progress)
     except (DeviceError, KeyboardInterrupt) as caught:
@@ -136,7 +173,7 @@ def bench_on(
         measurements=run.measurements(),
         files=tuple(each.file for each in found),
         layers=layers,
-        warnings=tuple(session.warnings),
+        warnings=(*session.warnings, *(str(refusal) for refusal in run.refusals[1:])),
         error=error,
     )
 
@@ -168,10 +205,9 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, python: DevicePython
     """Return what is to be measured, in the order of a round.
 
     Raises:
-        SpecError: an engine is asked for that runs none of the files, or the same is asked for twice.
+        SpecError: an engine is asked for that runs none of the files, or more than one way to sustain.
         DeviceUnavailable: an engine is not installed there.
     """
-    _refuse_repetitions(found, request)
     candidates = tuple(
         Candidate(
             path=each.path,
@@ -189,6 +225,8 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, python: DevicePython
         for delegate in (request.delegates if engine != "onnxruntime" else ("default",))
         for threads in request.threads
     )
+    if request.sustain and len(candidates) > 1:
+        raise SpecError(f"--sustain keeps one file running, one way. Received: {', '.join(map(str, candidates))}")
     idle = set(request.engines) - {candidate.config.engine for candidate in candidates}
     if idle:
         raise SpecError(f"--engine {', '.join(sorted(idle))}: runs none of the files; leave it out")
@@ -218,17 +256,3 @@ def _not_installed(engine: str, request: BenchRequest, python: DevicePython) -> 
         else f"mnet device setup --device {request.device} --engine {engine}"
     )
     return f"{request.device}: {engine} cannot be used there: {reason}; {remedy}"
-
-
-def _refuse_repetitions(found: Sequence[BenchFile], request: BenchRequest) -> None:
-    for option, values in (
-        ("a file", [os.fspath(each.path.resolve()) for each in found]),
-        ("--engine", request.engines),
-        ("--delegate", request.delegates),
-        ("--threads", request.threads),
-    ):
-        if len(set(values)) != len(values):
-            raise SpecError(f"{option} is given twice. Received: {', '.join(map(str, values))}")
-    for engine in request.engines:
-        if engine not in ENGINES:
-            raise SpecError(f"--engine takes {', '.join(ENGINES)}. Received: {engine!r}")

@@ -79,7 +79,6 @@ def bench_and_report(
     versus: bool = False,
     baseline: Path | None = None,
     max_slowdown: float = 0.05,
-    sustain: bool = False,
     store: Path | None = None,
 ) -> BenchReport:
     """Measure, store what was measured, then answer what was asked.
@@ -90,7 +89,6 @@ def bench_and_report(
         versus: whether the others are compared with the request's last file.
         baseline: summary of a stored run.
         max_slowdown: that the baseline allows, as a fraction.
-        sustain: whether the course over time is wanted.
         store: folder to store the run in; None stores nothing.
 
     Raises:
@@ -108,13 +106,13 @@ def bench_and_report(
             stored = save_run(measurements, store).path
         except SpecError as unsaved:
             error = error or unsaved  # what was measured is printed all the same
-    if result.error is not None:
+    if any(measurement.stopped == "error" for measurement in measurements):
         versus, baseline = False, None  # half a run answers neither
     return BenchReport(
         measurements=measurements,
         comparisons=() if not versus else _comparisons(measurements, result.files[-1]),
         baseline=None if baseline is None else compare_to_baseline(measurements, baseline, max_slowdown=max_slowdown),
-        sustained=sustained(measurements[0]) if sustain else None,
+        sustained=sustained(measurements[0]) if request.sustain else None,
         layers=result.layers,
         stored=stored,
         warnings=result.warnings,
