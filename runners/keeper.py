@@ -6,9 +6,9 @@ There is one for each session, and it outlives every loss of the connection by j
 device as it was. It takes the lock that keeps two sessions on one device apart, makes the folder that everything of the
 session lies in, and sets the governor of the clock if asked. It ends when its stdin is closed, when it gets `end`, or
 when nothing came for the time it was last allowed (a line with a number of seconds; --allow-s before the first one):
-a link that is down silently closes nothing. Then it stops what still runs from the folder (the processes whose numbers
-the agents wrote there in *.pid), sets the governor back and removes folder and lock. What a keeper that was itself
-killed has left, the next one puts right.
+a link that is down silently closes nothing. Then it stops what still runs from the folder (every process that names it
+in its command line; where there is no /proc, those whose numbers the agents wrote there in *.pid), sets the governor
+back and removes folder and lock. What a keeper that was itself killed has left, the next one puts right.
 
 Standard output is JSON Lines: `ready` with the folder, `refused` with kind and message, `end` with what was put back.
 """
@@ -34,6 +34,8 @@ PREFIX = "mnet-bench-"
 LOCK_NAME = "mnet-bench.lock"
 GOVERNORS_NAME = "governors.json"
 SUDO_TIMEOUT_S = 10
+KILL_TRIES = 20
+KILL_PAUSE_S = 0.05
 
 
 class Refused(Exception):
@@ -147,20 +149,33 @@ def set_governor(path: str, governor: str) -> bool:
 
 def put_right(folder: Path, cpu_folder: str) -> list[str]:
     """Stop what runs from the folder, set the governor back, remove the folder; return what could not be set back."""
-    for record in folder.glob("*.pid"):
-        stop_process(record, str(folder))
+    for _ in range(KILL_TRIES):
+        numbers = running_from(folder)
+        for number in numbers:
+            with suppress(OSError):  # it ended by itself
+                os.kill(number, signal.SIGKILL)
+        if not numbers:
+            break
+        time.sleep(KILL_PAUSE_S)  # it dies a moment later, and a shell may just have started another one
     failed = Governors(cpu_folder, folder / GOVERNORS_NAME).restore()
     shutil.rmtree(folder, ignore_errors=True)
     return failed
 
 
-def stop_process(record: Path, folder: str) -> None:
-    """Kill the process whose number stands there, if it is still the one that was started from the folder."""
-    with suppress(OSError, ValueError):  # it ended by itself
-        number = int(record.read_text(encoding="ascii"))
-        if Path("/proc/self").exists() and folder.encode() not in Path(f"/proc/{number}/cmdline").read_bytes():
-            return  # the number was given to another program since
-        os.kill(number, signal.SIGKILL)
+def running_from(folder: Path) -> list[int]:
+    """Return the processes that have the folder in their command line; without /proc, those that the agents noted."""
+    found = []
+    if Path("/proc/self/cmdline").exists():
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if os.fsencode(folder) in path.read_bytes():
+                    found.append(int(path.parent.name))
+    else:
+        for record in folder.glob("*.pid"):
+            with suppress(OSError, ValueError):
+                found.append(int(record.read_text(encoding="ascii")))
+                record.unlink()  # it may soon be another program's
+    return [number for number in found if number != os.getpid()]
 
 
 def sweep(cpu_folder: str) -> list[str]:

@@ -65,9 +65,11 @@ def governors(cpus):
 
 
 def agent_in(folder):
-    """Start what stands for an agent: a process whose command line names the session's folder."""
+    """Start what stands for an agent: a process whose command line names the session's folder.
+
+    It has not noted its number yet, as one that hangs while Python starts.
+    """
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", folder])
-    (Path(folder) / "nonce.pid").write_text(str(process.pid))
     until = time.monotonic() + DEADLINE_S
     while folder.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it comes right after the start
         assert time.monotonic() < until
