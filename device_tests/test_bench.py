@@ -189,6 +189,18 @@ def test_the_engine_of_2023(device, tiny_models, tmp_path):
     assert len(one["latency_s"]) >= 2
 
 
+@pytest.mark.armhf
+def test_a_32_bit_system(fresh_pi, tiny_models, tmp_path):
+    pi = fresh_pi(cpu="cortex-a15")
+    make_ready(pi)
+    (one,) = measurements_of(bench(pi, tmp_path, tiny_models[".tflite"], *ONE_BLOCK, "--json"))
+    assert (one["engine"]["name"], one["engine"]["machine"]) == ("tflite-runtime", "armv7l")
+    assert one["emulated"] == "qemu-user"
+    refused = bench(pi, tmp_path, tiny_models[".onnx"], *ONE_BLOCK, status=3)
+    assert "onnxruntime cannot be used there: it is not installed" in refused.messages[0]
+    assert (pi.processes(), pi.temporary_files()) == ([], [])
+
+
 def test_an_engine_that_the_file_does_not_run_on(device, tiny_models, tmp_path):
     run = bench(device, tmp_path, tiny_models[".tflite"], "--engine", "onnxruntime", *ONE_BLOCK, status=2)
     assert run.messages == [

@@ -47,9 +47,9 @@ def ready_pi(fresh_pi):
     return start_one
 
 
-def kill_on(pi, pattern):
-    """Kill a program of Python on the device, and no shell around it, by a piece of its command line."""
-    done = pi.ssh(f"pkill -KILL -f -- '^[^ ]* [^ ]*python .*{pattern}'")  # the first word is QEMU's
+def signal_on(pi, pattern, name):
+    """Send a signal to a program of Python on the device, and to no shell around it, by a piece of its command line."""
+    done = pi.ssh(f"pkill -{name} -f -- '^[^ ]* [^ ]*python .*{pattern}'")  # the first word is QEMU's
     assert done.returncode == 0, f"{pattern!r}: {pi.processes()}"
 
 
@@ -167,9 +167,22 @@ def test_the_agent_is_killed(ready_pi, start):
     pi = ready_pi()
     run = start(pi, *NO_END)
     run.until_round(3, pi)
-    kill_on(pi, AGENT_RUNS)
+    signal_on(pi, AGENT_RUNS, "KILL")
     assert run.end() == DEVICE_FAILED
     assert "the engine was killed by SIGKILL" in one_error(run)
+    assert_kept(run)
+    assert_put_right(pi, run)
+    assert_works(pi, start)
+
+
+def test_the_agent_hangs(ready_pi, start):
+    """A stopped process hears neither that its input ends nor SIGTERM."""
+    pi = ready_pi()
+    run = start(pi, *NO_END, "--block-timeout", "25s")
+    run.until_round(3, pi)
+    signal_on(pi, AGENT_RUNS, "STOP")
+    assert run.end() == DEVICE_FAILED
+    assert "a block did not end within 25 s and was stopped" in one_error(run)
     assert_kept(run)
     assert_put_right(pi, run)
     assert_works(pi, start)
@@ -179,7 +192,7 @@ def test_the_keeper_is_killed(ready_pi, start):
     pi = ready_pi()
     run = start(pi, *NO_END)
     run.until_round(3, pi)
-    kill_on(pi, KEEPER)
+    signal_on(pi, KEEPER, "KILL")
     assert run.end() == DEVICE_FAILED
     assert "the program that held the device ended there (killed by SIGKILL)" in one_error(run)
     assert_kept(run)
@@ -262,17 +275,18 @@ def test_its_governor_refuses(ready_pi, start):
     assert_works(pi, start)
 
 
-def test_its_governor_is_set_back_after_a_lost_link(ready_pi, start):
+def test_its_governor_is_set_back_although_the_link_stays_down(ready_pi, start):
     pi = ready_pi(governor_writable=True)
     before = pi.governor()
-    run = start(pi, *NO_END, "--pin")
+    run = start(pi, *NO_END, "--pin", "--block-timeout", "25s")
     run.until_round(2, pi)
     assert pi.governor() == "performance" != before
     pi.link_down()
     assert run.end() == DEVICE_FAILED
-    pi.link_up()
-    assert_put_right(pi, run)
+    assert_put_right(pi, run)  # nobody tells the device: it has heard nothing for too long
     assert pi.governor() == before
+    pi.link_up()
+    assert_works(pi, start)
 
 
 def test_two_at_once(ready_pi, start):
