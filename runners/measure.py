@@ -191,8 +191,6 @@ class MeasuringRun:
             collected.refusal = error
             if collected.blocks or all(each.refusal is not None for each in self._collected):
                 raise
-        except CommandTimeout as error:
-            raise CommandTimeout(f"{error} (after {self._protocol.block_timeout_s:g} s: --block-timeout)") from error
 
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
