@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnet_deploy.errors import DeviceUnavailable, ResultFormatError
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.transport import CommandResult, Transport
@@ -47,13 +48,7 @@ for package, module in () if metadata is None else PACKAGES:
 print(json.dumps(found))
 """
 
-# Name of an engine: (distribution, module).
-_ENGINES = {
-    "litert": ("ai-edge-litert", "ai_edge_litert"),
-    "tflite-runtime": ("tflite-runtime", "tflite_runtime"),
-    "onnxruntime": ("onnxruntime", "onnxruntime"),
-}
-_PACKAGES = (("numpy", "numpy"), *_ENGINES.values())
+_PACKAGES = (("numpy", "numpy"), *((engine.package, engine.module) for engine in ENGINE_PACKAGES.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +152,9 @@ def _checked(transport: Transport, answer: dict[str, Any]) -> DevicePython:
 
 def _sort_engines(packages: Mapping[str, str | None]) -> tuple[dict[str, str | None], dict[str, str]]:
     """Return the engines that can be used, and why others cannot."""
-    installed = {name: packages[package] for name, (package, _) in _ENGINES.items() if package in packages}
+    installed = {
+        name: packages[engine.package] for name, engine in ENGINE_PACKAGES.items() if engine.package in packages
+    }
     if "numpy" not in packages:
         return {}, dict.fromkeys(installed, "NumPy is not installed beside it")
     numpy = packages["numpy"] or ""

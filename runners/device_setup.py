@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, DeviceUnavailable, SpecError
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_python import (
@@ -34,12 +35,6 @@ from mnet_deploy.units import format_bytes
 TIMEOUT_S = 1800.0  # of everything; a Pi Zero 2 needs minutes to unpack the wheels
 INDEX_TIMEOUT_S = 30.0
 
-_MODULES = {
-    "litert": "ai_edge_litert.interpreter",
-    "tflite-runtime": "tflite_runtime.interpreter",
-    "onnxruntime": "onnxruntime",
-}
-_EXTRAS = {"litert": "litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnx"}  # of this package
 # Its own pip asks, so that a mirror in the device's configuration counts. Without pip the wheels come from here.
 _REACHES_INDEX = (
     "-m",
@@ -80,8 +75,8 @@ class SetupRequest:
     def __post_init__(self) -> None:
         """Refuse engines that do not exist."""
         for engine in self.engines:
-            if engine not in _MODULES:
-                raise SpecError(f"an engine is one of {', '.join(_MODULES)}. Received: {engine!r}")
+            if engine not in ENGINE_PACKAGES:
+                raise SpecError(f"an engine is one of {', '.join(ENGINE_PACKAGES)}. Received: {engine!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +150,10 @@ def _wanted(existing: DevicePython | None, request: SetupRequest) -> tuple[str, 
 
 def _not_here(python: PythonOnDevice, planned: Plan) -> DeviceUnavailable:
     own = ", in an environment of its own" if "tflite-runtime" in planned.engines else ""
+    extras = ",".join(ENGINE_PACKAGES[engine].extra for engine in planned.engines)
     return DeviceUnavailable(
         f"local: is measured with the Python that mnet runs in, which setup leaves alone; "
-        f"{python.path} -m pip install 'mnet-deploy[{','.join(_EXTRAS[engine] for engine in planned.engines)}]'{own}"
+        f"{python.path} -m pip install 'mnet-deploy[{extras}]'{own}"
     )
 
 
@@ -187,7 +183,7 @@ class _Build:
             "requirements": planned.requirements,
             "wheels": bool(self.wheels),
             "system_packages": planned.system_numpy,
-            "imports": {engine: _MODULES[engine] for engine in planned.engines},
+            "imports": {engine: ENGINE_PACKAGES[engine].loads for engine in planned.engines},
             "marker": MARKER,
             "timeout_s": self.deadline.remaining_s,
         }

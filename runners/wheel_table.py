@@ -10,7 +10,7 @@ Seen on 2026-11-20 with one `pip download` a row and Python, whose answers `test
 
 from dataclasses import dataclass
 
-PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 
 Version = tuple[int, int]
 
@@ -20,7 +20,7 @@ class Wheel:
     """Wheels of one engine version that differ in Python only.
 
     Attributes:
-        engine: its name, a key of `PACKAGES`.
+        engine: its name, a key of `ENGINE_PACKAGES`.
         version: of the engine.
         pythons: for each of these, a wheel is there.
         platform: tag in the file name, `manylinux_2_27_aarch64`, several joined by dots.
@@ -36,7 +36,9 @@ class Wheel:
     def file_name(self, python: Version) -> str:
         """Return the name that PyPI has it under."""
         tag = _python_tag(python)
-        return f"{PACKAGES[self.engine].replace('-', '_')}-{self.version}-{tag}-{tag}-{self.platform}.whl"
+        return (
+            f"{ENGINE_PACKAGES[self.engine].package.replace('-', '_')}-{self.version}-{tag}-{tag}-{self.platform}.whl"
+        )
 
     @property
     def least_glibc(self) -> Version | None:

@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mnet_deploy.errors import DeviceUnavailable
-from mnet_deploy.runners.wheel_table import LEAST_NUMPY, NUMPY_1, NUMPY_2, PACKAGES, WHEELS, Version, Wheel
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
+from mnet_deploy.runners.wheel_table import LEAST_NUMPY, NUMPY_1, NUMPY_2, WHEELS, Version, Wheel
 
 OLDEST_GLIBC_TAG = 17  # manylinux2014; nothing in the table is tagged for an older one
 
@@ -81,7 +82,7 @@ class Plan:
 
 def fits(target: WheelTarget) -> tuple[Fit, ...]:
     """Return for each engine the wheel that fits, or why none does; the default engine comes first."""
-    return tuple(_fit(engine, target) for engine in PACKAGES)
+    return tuple(_fit(engine, target) for engine in ENGINE_PACKAGES)
 
 
 def plan(target: WheelTarget, engines: Collection[str] = ()) -> Plan:
@@ -95,7 +96,7 @@ def plan(target: WheelTarget, engines: Collection[str] = ()) -> Plan:
         DeviceUnavailable: an engine that was asked for, or every one, has no wheel that fits.
     """
     found = {fit.engine: fit for fit in fits(target)}
-    wanted = [engine for engine in PACKAGES if engine in engines] or _usual(found)
+    wanted = [engine for engine in ENGINE_PACKAGES if engine in engines] or _usual(found)
     refused = [found[engine].reason for engine in wanted if found[engine].wheel is None]
     if refused or not wanted:
         raise DeviceUnavailable(_refusal(target, found, refused))
@@ -130,7 +131,7 @@ def _fit(engine: str, target: WheelTarget) -> Fit:
 
 
 def _no_wheel(engine: str, reason: str) -> Fit:
-    return Fit(engine=engine, wheel=None, reason=f"{PACKAGES[engine]}: {reason}")
+    return Fit(engine=engine, wheel=None, reason=f"{ENGINE_PACKAGES[engine].package}: {reason}")
 
 
 def _kind(target: WheelTarget) -> str:
@@ -150,7 +151,7 @@ def _has_glibc(wheel: Wheel, target: WheelTarget) -> bool:
 
 def _plan(target: WheelTarget, wheels: Sequence[Wheel]) -> Plan:
     engines = {wheel.engine: wheel.version for wheel in wheels}
-    pins = tuple(f"{PACKAGES[wheel.engine]}=={wheel.version}" for wheel in wheels)
+    pins = tuple(f"{ENGINE_PACKAGES[wheel.engine].package}=={wheel.version}" for wheel in wheels)
     if target.architecture == "armv7l":  # NumPy has no wheel at all for it
         least = LEAST_NUMPY[engines["tflite-runtime"]]
         return Plan(engines=engines, requirements=pins, system_numpy=True, least_numpy=least)

@@ -55,6 +55,11 @@ class MeasuredFile:
     notes: tuple[str, ...] = ()
 
 
+def label_of(file: MeasuredFile, config: RunConfig) -> str:
+    """Return what tells a measurement from the others of its run, for people."""
+    return f"{file.file} ({config})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
     """What one process measured.

@@ -4,9 +4,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 
-ENGINES = ("litert", "tflite-runtime", "onnxruntime")
+ENGINES = tuple(ENGINE_PACKAGES)
 DELEGATES = ("default", "none")
+MOST_BLOCKS = 10_000  # two days of 20 s each; what follows from them is quick to compute up to there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +22,8 @@ class Protocol:
         min_count: and how many they are.
         min_blocks: of each configuration.
         max_blocks: of each configuration.
-        max_interval: both ends of the median's 95 % interval have to be this close to it, as a fraction.
+        max_interval: both ends of the median's 95 % interval have to be this close to it, as a fraction; None where
+            that is not asked for, so that the time alone ends the run.
         time_limit_s: after which no new round of blocks is begun.
         block_timeout_s: after which a block that has not ended is an error.
         max_start_temperature_c: the device has to be this cool before the first block, if it says how warm it is,
@@ -34,7 +37,7 @@ class Protocol:
     min_count: int = 10
     min_blocks: int = 5
     max_blocks: int = 50
-    max_interval: float = 0.02
+    max_interval: float | None = 0.02
     time_limit_s: float = 300.0
     block_timeout_s: float = 120.0
     max_start_temperature_c: float = 65.0
@@ -46,9 +49,12 @@ class Protocol:
         for name, least in (("warmup_count", 1), ("min_count", 1), ("min_blocks", 1), ("max_blocks", self.min_blocks)):
             if getattr(self, name) < least:
                 raise SpecError(f"{name} is at least {least}. Received: {getattr(self, name)}")
+        if self.max_blocks > MOST_BLOCKS:
+            raise SpecError(f"max_blocks is at most {MOST_BLOCKS}. Received: {self.max_blocks}")
         for name in ("warmup_s", "block_s", "max_interval", "time_limit_s", "block_timeout_s", "cool_down_s"):
-            if not getattr(self, name) >= 0:
-                raise SpecError(f"{name} is 0 or more. Received: {getattr(self, name)}")
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise SpecError(f"{name} is a number of 0 or more. Received: {value}")
 
     def deviations(self) -> dict[str, Any]:
         """Return what differs from the defaults, by name."""
@@ -85,3 +91,12 @@ class RunConfig:
             raise SpecError(f"a delegate is one of {', '.join(DELEGATES)}. Received: {self.delegate!r}")
         if self.threads < 1:
             raise SpecError(f"threads is at least 1. Received: {self.threads}")
+
+    def __str__(self) -> str:
+        """Return what tells it from others: `litert, no delegate, 2 threads, cores 2,3`."""
+        words = [self.engine, f"{self.threads} thread{'s' * (self.threads != 1)}"]
+        if self.delegate == "none":
+            words.insert(1, "no delegate")
+        if self.cpu_affinity is not None:
+            words.append(f"core{'s' * (len(self.cpu_affinity) != 1)} {','.join(map(str, self.cpu_affinity))}")
+        return ", ".join(words)

@@ -72,7 +72,7 @@ def few_blocks(measurement: Measurement) -> str | None:
 def wide_interval(measurement: Measurement) -> str | None:
     """Find medians that are not known as well as was asked for; one that would need only one block more counts, too."""
     median_s, limit = measurement.median_s, measurement.protocol.max_interval
-    if median_s is None or is_settled(measurement.interval_s, median_s, limit):
+    if median_s is None or limit is None or is_settled(measurement.interval_s, median_s, limit):
         return None
     if measurement.interval_s is None:
         return "One block gives no interval of the median; measure 5 or more (--min-blocks)."

@@ -1,14 +1,12 @@
 """Rules about what was measured: is it what was asked for, and does it fit the device?"""
 
 from mnet_deploy.measurement.device_rules import X86_MACHINES
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.measurement.measurement import Measurement
 from mnet_deploy.measurement.run_config import Protocol
 
 # With less of the graph in the delegate, its name says little about the number.
 DELEGATED_SHARE = 0.5
-
-# The engine that each choice stands for, as its package is called.
-PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
 
 LESS_IS_WEAKER = ("warmup_count", "warmup_s", "block_s", "min_count", "min_blocks")
 MORE_IS_WEAKER = ("max_interval", "max_start_temperature_c")
@@ -18,7 +16,7 @@ def other_engine(measurement: Measurement) -> str | None:
     """Find engines, threads and cores that are not those asked for: the number would stand under a wrong name."""
     config, engine = measurement.config, measurement.engine
     asked: dict[str, tuple[object, object]] = {
-        "The engine": (PACKAGES[config.engine], engine.name),
+        "The engine": (ENGINE_PACKAGES[config.engine].package, engine.name),
         "The number of threads": (config.threads, engine.threads),
     }
     if config.cpu_affinity is not None:
@@ -84,7 +82,7 @@ def weaker_protocol(measurement: Measurement) -> str | None:
         f"{name} {getattr(protocol, name):g} instead of {getattr(default, name):g}"
         for names, sign in ((LESS_IS_WEAKER, 1), (MORE_IS_WEAKER, -1))
         for name in names
-        if sign * getattr(protocol, name) < sign * getattr(default, name)
+        if getattr(protocol, name) is not None and sign * getattr(protocol, name) < sign * getattr(default, name)
     ]
     if not weaker:
         return None

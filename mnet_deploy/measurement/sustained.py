@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from mnet_deploy.measurement.device_info import Conditions
-from mnet_deploy.measurement.measurement import Measurement
+from mnet_deploy.errors import SpecError
+from mnet_deploy.measurement.device_rules import CLOCK_SHARE, SLOWED_BY, X86_MACHINES
+from mnet_deploy.measurement.measurement import Block, Measurement
 
 THROTTLED_NOW_BITS = 0b1110  # clock capped, throttled, soft temperature limit; see `Conditions.throttle_bits`
-CLOCK_KEPT = 0.95  # a clock below this share of its highest counts as throttled where the device says no bits
 SUSTAINED_SHARE = 0.2  # of the time, at the end
 ROWS = 30
 
@@ -41,7 +41,8 @@ class Sustained:
         peak_s: median of the fastest block.
         sustained_s: median over the blocks of the last fifth of the time.
         time_to_throttle_s: end of the first block after which the device throttled; None if it never did.
-        throttling_known: whether the device says anything from which throttling could be seen.
+        throttling_known: whether the device says anything from which throttling could be seen. The clocks of x86 are
+            none: those of turbo fall in every long run.
         points: the whole course, in at most `ROWS` stretches.
     """
 
@@ -62,40 +63,46 @@ def sustained(measurement: Measurement) -> Sustained:
     """Summarise a long measurement.
 
     Raises:
-        ValueError: it has no block.
+        SpecError: it has no block, or one without a latency.
     """
-    ends = [block.started_s + (block.wall_s or 0.0) for block in measurement.blocks]
     medians = measurement.block_medians_s
+    if not medians or len(medians) != len(measurement.blocks) or min(medians) <= 0:
+        raise SpecError(f"{measurement.file.file}: expected a latency of each block. Received: none of some; see above")
+    ends = [_end_s(block) for block in measurement.blocks]
     late = [value for end, value in zip(ends, medians, strict=True) if end >= ends[-1] * (1 - SUSTAINED_SHARE)]
-    clocks = [max(state.clocks_hz) for state in _states(measurement) if state.clocks_hz]
-    highest = max(clocks, default=None)
-    throttled = [
-        end
-        for end, block in zip(ends, measurement.blocks, strict=True)
-        if _is_throttled(block.after, measurement.before, highest)
-    ]
+    throttled = _throttled(measurement)
     return Sustained(
         duration_s=ends[-1],
         peak_s=min(medians),
         sustained_s=median(late),
-        time_to_throttle_s=throttled[0] if throttled else None,
-        throttling_known=bool(clocks) or measurement.before.throttle_bits is not None,
+        time_to_throttle_s=next((end for end, slow in zip(ends, throttled or (), strict=False) if slow), None),
+        throttling_known=throttled is not None,
         points=_points(measurement, ends),
     )
 
 
-def _states(measurement: Measurement) -> tuple[Conditions, ...]:
-    return (measurement.before, *(block.after for block in measurement.blocks))
+def _end_s(block: Block) -> float:
+    before_s = (block.import_s or 0.0) + (block.init_s or 0.0) + sum(block.warmup_s)
+    return block.started_s + before_s + (block.wall_s or 0.0)
 
 
-def _is_throttled(now: Conditions, before: Conditions, highest_clock_hz: float | None) -> bool:
-    """Whether the device says so: its bits, or else a clock that fell under load."""
-    if now.throttle_bits is not None:
-        newly = now.throttle_bits & ~(before.throttle_bits or 0)
-        return bool(newly & (THROTTLED_NOW_BITS | THROTTLED_NOW_BITS << 16))
-    if highest_clock_hz is None or not now.clocks_hz:
-        return False
-    return max(now.clocks_hz) < CLOCK_KEPT * highest_clock_hz
+def _throttled(measurement: Measurement) -> list[bool] | None:
+    """Return for each block whether the device throttled: by its bits, or else by a low clock that cost time.
+
+    A clock alone says nothing: where it follows the load, it may be down again when it is read.
+    """
+    blocks, before = measurement.blocks, measurement.before.throttle_bits
+    bits = [block.after.throttle_bits for block in blocks]
+    if before is not None or any(seen is not None for seen in bits):
+        mask = THROTTLED_NOW_BITS | THROTTLED_NOW_BITS << 16
+        return [bool((seen or 0) & ~(before or 0) & mask) for seen in bits]
+    clocks = [max(block.after.clocks_hz, default=0.0) for block in blocks]
+    if measurement.device.machine in X86_MACHINES or not any(clocks):
+        return None
+    low = [0 < clock < CLOCK_SHARE * max(clocks) for clock in clocks]
+    medians = measurement.block_medians_s
+    usual = median(value for value, is_low, clock in zip(medians, low, clocks, strict=True) if clock and not is_low)
+    return [is_low and value > SLOWED_BY * usual for value, is_low in zip(medians, low, strict=True)]
 
 
 def _points(measurement: Measurement, ends: list[float]) -> tuple[SustainedPoint, ...]:

@@ -33,7 +33,7 @@ def _sentences(result: Sustained) -> list[str]:
         f"{format_seconds(result.sustained_s)}: sustained over peak {result.slowdown:.2f}."
     ]
     if not result.throttling_known:
-        return [*said, "Whether it throttled is not known: the device says neither bits nor clocks."]
+        return [*said, "Whether it throttled is not known: the device does not say."]
     if result.time_to_throttle_s is None:
         return [*said, "It did not throttle."]
     return [*said, f"It throttled after {result.time_to_throttle_s / 60:.1f} minutes."]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_path
 from mnet_deploy.errors import DeviceError, DeviceUnavailable, SpecError
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
 from mnet_deploy.measurement.run_config import DELEGATES, ENGINES, Protocol, RunConfig
 from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
@@ -249,9 +250,8 @@ def _engines_of(each: BenchFile, request: BenchRequest, python: DevicePython) ->
 
 def _not_installed(engine: str, request: BenchRequest, python: DevicePython) -> str:
     reason = python.unusable.get(engine, f"it is not installed in {python.path}")
-    extra = "onnx" if engine == "onnxruntime" else engine
     remedy = (
-        f"pip install 'mnet-deploy[{extra}]'"
+        f"pip install 'mnet-deploy[{ENGINE_PACKAGES[engine].extra}]'"
         if request.device.scheme == "local"
         else f"mnet device setup --device {request.device} --engine {engine}"
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from mnet_deploy.measurement.measurement import Measurement
+from mnet_deploy.measurement.ratios import FEWEST_BLOCKS
 from mnet_deploy.results.pairs import Compared, change_text, compare_runs, label_text
-from mnet_deploy.results.ratio import FEWEST_BLOCKS, more_blocks
+from mnet_deploy.results.ratio import more_blocks
 from mnet_deploy.results.run_file import read_run
 
 

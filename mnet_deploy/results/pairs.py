@@ -6,8 +6,9 @@ from typing import Any
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.measurement.comparable import require_comparable
-from mnet_deploy.measurement.measurement import Measurement, Verdict
-from mnet_deploy.results.ratio import FEWEST_BLOCKS, Ratio, independent_ratio
+from mnet_deploy.measurement.measurement import Measurement, Verdict, label_of
+from mnet_deploy.measurement.ratios import FEWEST_BLOCKS
+from mnet_deploy.results.ratio import Ratio, independent_ratio
 from mnet_deploy.units import format_seconds
 
 
@@ -114,18 +115,15 @@ def compare_pair(old: Measurement, new: Measurement) -> Compared:
         if measurement.verdict is Verdict.INVALID:
             reasons = " ".join(reason.text for reason in measurement.reasons)
             raise SpecError(f"the {which} one is INVALID: {reasons}")
-        if not measurement.block_medians_s:
+        if not measurement.block_medians_s or min(measurement.block_medians_s) <= 0:
             raise SpecError(f"the {which} one has no latency. Measure again")
     return Compared(old=old, new=new, ratio=independent_ratio(new.block_medians_s, old.block_medians_s))
 
 
 def label_text(measurement: Measurement) -> str:
     """Return what was measured with what, for the beginning of a sentence."""
-    config = measurement.config
-    words = [measurement.file.file, config.engine, f"{config.threads} thread{'s' * (config.threads != 1)}"]
-    if config.delegate != "default":
-        words.append(f"delegate {config.delegate}")
-    return ", ".join([*words, *(["emulated"] if measurement.device.emulated else [])])
+    said = label_of(measurement.file, measurement.config)
+    return f"{said}, emulated" if measurement.device.emulated else said
 
 
 def change_text(compared: Compared) -> str:

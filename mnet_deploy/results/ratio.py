@@ -1,6 +1,6 @@
 """The ratio of two medians that were measured in separate runs, and what it proves.
 
-`measurement.statistics.ratio_interval` is for blocks of one run, of which each of A has a partner of B.
+`measurement.ratios.ratio_interval` is for blocks of one run, of which each of A has a partner of B.
 """
 
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mnet_deploy.measurement.statistics import CONFIDENCE, PRACTICALLY_EQUAL, RATIO_SEED, RESAMPLES, ratio_of_medians
-
-# Simulated with equal medians and blocks that scatter normally, log-normally, or with one slow block in ten: from 5
-# blocks a side the interval holds the true ratio in 95.5 to 97.5 % of runs; with 4 in 93 %, with 3 in 90 %, with 2 in
-# 67 %.
-FEWEST_BLOCKS = 5
+from mnet_deploy.measurement.ratios import (
+    FEWEST_BLOCKS,
+    PRACTICALLY_EQUAL,
+    RATIO_SEED,
+    ratio_of_medians,
+    resampled_medians,
+)
+from mnet_deploy.measurement.statistics import CONFIDENCE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +44,9 @@ def independent_ratio(new_medians_s: Sequence[float], old_medians_s: Sequence[fl
     if min(len(new_medians_s), len(old_medians_s)) < FEWEST_BLOCKS:
         return Ratio(value=value, low=None, high=None)
     generator = np.random.default_rng(RATIO_SEED)
-    ratios = _drawn_medians(new_medians_s, generator) / _drawn_medians(old_medians_s, generator)
+    ratios = resampled_medians(generator, new_medians_s) / resampled_medians(generator, old_medians_s)
     low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Ratio(value=value, low=float(low), high=float(high))
-
-
-def _drawn_medians(medians_s: Sequence[float], generator: np.random.Generator) -> NDArray[np.float64]:
-    count = len(medians_s)
-    drawn = np.asarray(medians_s)[generator.integers(count, size=(RESAMPLES, count))]
-    return np.asarray(np.median(drawn, axis=1), np.float64)
 
 
 def more_blocks(new_medians_s: Sequence[float], old_medians_s: Sequence[float], limit: float) -> int | None:

@@ -66,8 +66,23 @@ def test_an_undecided_difference_says_how_many_rounds_are_missing():
 def test_equal_files_differ_in_nothing_that_matters():
     same = a_measurement("a.tflite", around(0.010, 0.02))
     comparison = compare(same, replace(same, file=replace(same.file, file="copy.tflite")))
-    assert (comparison.ratio, comparison.more_rounds) == (1.0, None)
-    assert "no difference that would matter" in sentence(comparison)
+    assert (comparison.ratio, comparison.more_rounds, comparison.equal) == (1.0, 0, True)
+    assert "no difference of more than 2%" in sentence(comparison)
+
+
+def test_a_ratio_near_one_with_a_wide_interval_is_undecided():
+    noisy = [0.010, 0.0156, 0.0067, 0.0101, 0.00999]
+    comparison = compare(a_measurement("a.tflite", noisy), a_measurement("b.tflite", [0.010] * 5))
+    assert (comparison.decided, comparison.equal, comparison.more_rounds) == (False, False, None)
+    assert "undecided; the rounds differ too much" in sentence(comparison)
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_few_rounds_decide_nothing(count):
+    comparison = compare(a_measurement("a.tflite", [0.009] * count), a_measurement("b.tflite", [0.010] * count))
+    assert (comparison.interval, comparison.decided, comparison.equal) == (None, False, False)
+    assert f"in {count} round" in sentence(comparison)
+    assert "--min-blocks 5" in sentence(comparison)
 
 
 def test_drift_that_both_share_cancels():
@@ -86,6 +101,8 @@ def test_an_invalid_side_is_said():
 
 
 def test_nothing_measured_cannot_be_compared():
+    with pytest.raises(SpecError, match="no latency"):
+        compare(a_measurement("a.tflite", [0.01] * 5), a_measurement("b.tflite", [0.01] * 4 + [0.0]))
     with pytest.raises(SpecError, match="no latency"):
         compare(a_measurement("a.tflite", [0.01]), replace(a_measurement("b.tflite", [0.01]), blocks=()))
 
@@ -132,3 +149,34 @@ def test_bits_remembered_from_before_are_not_this_runs():
     states = [Conditions(throttle_bits=0x50000)] * 10
     before = a_measurement("a.tflite", [0.010] * 10, states)
     assert sustained(replace(before, before=Conditions(throttle_bits=0x50000))).time_to_throttle_s is None
+
+
+def with_clocks(medians_s, clocks_hz, machine="aarch64"):
+    states = [Conditions(clocks_hz=(clock_hz,)) for clock_hz in clocks_hz]
+    measured = a_measurement("a.tflite", medians_s, states)
+    return sustained(replace(measured, device=replace(measured.device, machine=machine)))
+
+
+def test_a_clock_that_is_down_again_when_it_is_read_is_no_throttling():
+    result = with_clocks([0.010, 0.0102, 0.0101, 0.0099] * 5, [CLOCK_HZ, 0.4 * CLOCK_HZ, CLOCK_HZ, CLOCK_HZ] * 5)
+    assert (result.throttling_known, result.time_to_throttle_s) == (True, None)
+
+
+def test_the_turbo_of_x86_says_nothing_of_throttling():
+    result = with_clocks([0.010] * 3 + [0.012] * 17, [4.7e9] * 3 + [3.4e9] * 17, machine="x86_64")
+    assert (result.throttling_known, result.time_to_throttle_s) == (False, None)
+    assert "not known" in sustained_text(result)
+
+
+def test_the_end_of_a_block_counts_all_that_its_process_did():
+    measured = a_measurement("a.tflite", [0.010] * 3)
+    slow = [replace(block, import_s=2.0, init_s=1.0, warmup_s=(0.3, 0.2)) for block in measured.blocks]
+    assert sustained(replace(measured, blocks=tuple(slow))).duration_s == 20.0 * 3 + 3.5
+
+
+@pytest.mark.parametrize("medians_s", [[], [0.010, 0.0]])
+def test_what_has_no_latency_has_no_course(medians_s):
+    measured = replace(a_measurement("a.tflite", [0.01]), blocks=())
+    blocks = a_measurement("a.tflite", medians_s).blocks if medians_s else ()
+    with pytest.raises(SpecError, match="latency of each block"):
+        sustained(replace(measured, blocks=blocks))

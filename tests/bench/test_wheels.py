@@ -1,12 +1,17 @@
 """The table of wheels against what pip found, and what each kind of device gets of it."""
 
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from mnet_deploy.errors import DeviceUnavailable
-from mnet_deploy.measurement.run_config import ENGINES
-from mnet_deploy.runners.wheel_table import NUMPY_1, NUMPY_2, PACKAGES, WHEELS
+from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
+from mnet_deploy.runners import agent
+from mnet_deploy.runners.wheel_table import NUMPY_1, NUMPY_2, WHEELS
 from mnet_deploy.runners.wheels import WheelTarget, fits, plan, platform_tags
 
+ROOT = Path(__file__).parents[2]
 # What `pip download` of PyPI chose on 2026-11-20, given all tags that fit the system:
 #   pip download --no-deps --only-binary=:all: --implementation cp
 #     --python-version 3.11 --abi cp311 --abi abi3 --abi none --platform linux_aarch64 --platform manylinux2014_aarch64
@@ -66,8 +71,12 @@ def test_the_table_chooses_what_pip_chose(system):
     assert chosen == PIP_CHOSE[system]
 
 
-def test_engines_have_the_names_that_a_configuration_takes():
-    assert tuple(PACKAGES) == ENGINES
+def test_the_agent_and_the_extras_have_the_engines_that_a_configuration_takes():
+    """The agent is sent as a single file, with a table of its own."""
+    assert {name: engine.package for name, engine in ENGINE_PACKAGES.items()} == agent.PACKAGES
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for engine in ENGINE_PACKAGES.values():
+        assert any(each.startswith(engine.package) for each in project["optional-dependencies"][engine.extra])
 
 
 def test_every_python_of_a_wheel_has_a_numpy():

@@ -133,7 +133,7 @@ def test_diff_of_runs_with_nothing_in_common_names_what_differs(measurement, sav
     new = run_id(saved(measurement(threads=4)))
     status, out, err = results("diff", old, new)
     assert (status, out, len(err)) == (2, "", 2)
-    assert "x.tflite, litert, 2 threads: only the older run has it" in err[0]
+    assert "x.tflite (litert, 2 threads): only the older run has it" in err[0]
     assert "threads 1 and threads 4" in err[1]
 
 

@@ -5,9 +5,10 @@ import pytest
 
 from mnet_deploy.errors import ResultFormatError
 from mnet_deploy.measurement.measurement import Reason, Verdict
+from mnet_deploy.measurement.ratios import FEWEST_BLOCKS
 from mnet_deploy.results.baseline import BaselineStatus, compare_to_baseline
 from mnet_deploy.results.pairs import compare_runs
-from mnet_deploy.results.ratio import FEWEST_BLOCKS, independent_ratio, more_blocks
+from mnet_deploy.results.ratio import independent_ratio, more_blocks
 from mnet_deploy.results.store import load_run
 
 STEADY = (0.0100, 0.0101, 0.0099, 0.0100, 0.0102, 0.0100, 0.0098)
@@ -139,7 +140,8 @@ def test_only_a_proven_slowdown_counts(measurement, saved, factor, status, said)
 def test_a_file_of_another_name_is_named(measurement, saved):
     baseline = saved(measurement(STEADY, file="old_int8.tflite")).path
     result = compare_to_baseline([measurement(STEADY)], baseline, 0.05)
-    assert result.sentences[0].startswith("m_int8.tflite, litert, 1 thread: 10 ms after 10 ms (old_int8.tflite), 1.000")
+    expected = "m_int8.tflite (litert, 1 thread): 10 ms after 10 ms (old_int8.tflite), 1.000"
+    assert result.sentences[0].startswith(expected)
 
 
 def test_a_slow_median_alone_proves_nothing(measurement, saved):
@@ -155,7 +157,7 @@ def test_what_the_baseline_lacks_is_not_comparable(measurement, saved):
     run = [measurement(STEADY), measurement(STEADY, threads=2)]
     result = compare_to_baseline(run, baseline, 0.05)
     assert result.status is BaselineStatus.NOT_COMPARABLE
-    assert [f"2 threads: {baseline.name} does not have it" in sentence for sentence in result.sentences] == [
+    assert [f"2 threads): {baseline.name} does not have it" in sentence for sentence in result.sentences] == [
         False,
         True,
     ]
