@@ -9,6 +9,7 @@ from device_tests.mnet_runs import ONE_BLOCK, SHORT_BLOCKS, Run, make_ready, unt
 from mnet_deploy.artifact import file_sha256, read_artifact
 from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.device_events import InferStart
 from mnet_deploy.runners.device_python import device_python
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.local import infer
@@ -56,9 +57,9 @@ def test_int8_answers_are_those_of_this_machine(device, tiny_models, tmp_path, s
         options = ["--model", session.push(model), "--inputs", session.push(tmp_path / "inputs.npy")]
         answer = session.run_agent("infer", [*options, "--outputs", outputs], what=model.name, timeout_s=TIMEOUT_S)
         transport.pull(outputs, tmp_path / "outputs.npy", deadline=Deadline.after(TIMEOUT_S))
-    assert answer.first("start")["machine"] == "aarch64"
+    assert answer.first(InferStart).machine == "aarch64"
     here = infer(model, inputs)
-    assert answer.first("start")["engine_version"] == here.engine_version
+    assert answer.first(InferStart).engine_version == here.engine_version
     np.testing.assert_array_equal(np.load(tmp_path / "outputs.npy"), here.outputs)
 
 

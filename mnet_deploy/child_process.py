@@ -23,19 +23,15 @@ _GRACE_S = 10  # CPU seconds past the deadline after which the system ends a chi
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChildResult:
-    """How a child process ended, and what it wrote.
+class ProgramEnd:
+    """How a program ended, on this machine or another.
 
     Attributes:
-        command: the argument list that was started.
         return_code: its exit status; negative is the number of the signal that killed it.
-        stdout: all of it.
-        stderr: its end.
+        stderr: the end of what it wrote there.
     """
 
-    command: tuple[str, ...]
     return_code: int
-    stdout: bytes
     stderr: str
 
     @property
@@ -48,6 +44,19 @@ class ChildResult:
         """The last line of stderr that is not empty: for Python the message of the exception."""
         lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
         return lines[-1] if lines else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildResult(ProgramEnd):
+    """How a child process ended, and what it wrote.
+
+    Attributes:
+        command: the argument list that was started.
+        stdout: all of it.
+    """
+
+    command: tuple[str, ...]
+    stdout: bytes
 
     def require_success(self) -> bytes:
         """Return stdout; raises `CommandFailed` when the exit status is not 0."""

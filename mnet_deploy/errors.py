@@ -86,7 +86,7 @@ class CommandTimeout(DeviceError):
 class ToolMissing(DeviceError):
     """A program or a Python package is not installed."""
 
-    def __init__(self, tool: str, how_to_install: str) -> None:
-        super().__init__(f"{tool} is not installed here; {how_to_install}")
+    def __init__(self, tool: str, how_to_install: str, *, where: str = "here") -> None:
+        super().__init__(f"{tool} is not installed {where}; {how_to_install}")
         self.tool = tool
         self.how_to_install = how_to_install

@@ -1,6 +1,8 @@
 """Ctrl-C and a stop, remembered: libraries swallow a KeyboardInterrupt in places, or turn it into another error."""
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # Ctrl-C, a stop, a closed terminal
 _arrived: list[int] = []
@@ -26,6 +28,17 @@ def raise_if_interrupted() -> None:
     """Raise the KeyboardInterrupt that a library has swallowed."""
     if _arrived:
         raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts_set_aside() -> Iterator[None]:
+    """Let what cleans up after an interrupt wait for something, too; another interrupt ends that."""
+    before = _arrived[:]
+    _arrived.clear()
+    try:
+        yield
+    finally:
+        _arrived[:0] = before
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -2,6 +2,8 @@
 
 import sys
 
+from mnet_deploy.terminal import printable
+
 
 class Progress:
     """Stages are shown on a terminal only; notes always."""
@@ -13,12 +15,12 @@ class Progress:
     def stage(self, text: str) -> None:
         """Say what is being done now."""
         if self._on_terminal:
-            print(f"\r\033[K{text}...", end="", file=sys.stderr, flush=True)
+            print(f"\r\033[K{printable(text)}...", end="", file=sys.stderr, flush=True)
 
     def note(self, text: str) -> None:
         """Say something the user should know about the result."""
         self.done()
-        print(f"mnet: {text}", file=sys.stderr, flush=True)
+        print(f"mnet: {printable(text)}", file=sys.stderr, flush=True)
 
     def done(self) -> None:
         """Clear the stage that was shown."""

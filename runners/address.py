@@ -71,6 +71,11 @@ class DeviceAddress:
         return f"{self.scheme}://{user}{host}{port}"
 
     @property
+    def label(self) -> str:
+        """The form that a sentence goes on behind, with a colon of its own."""
+        return str(self).removesuffix(":")
+
+    @property
     def destination(self) -> str:
         """What ssh calls the destination: `user@host` or `host`."""
         return self.host if self.user is None else f"{self.user}@{self.host}"

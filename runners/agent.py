@@ -79,6 +79,7 @@ import platform
 import re
 import signal
 import statistics
+import struct
 import sys
 import tempfile
 import threading
@@ -98,6 +99,7 @@ SEED = 0
 BATCHES = 10
 LINES = [sys.stdout]  # the last one is where `emit` writes
 PACKAGES = {"litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime", "onnxruntime": "onnxruntime"}
+MACHINE_OF_32_BITS = {"aarch64": "armv7l", "armv8l": "armv7l", "x86_64": "i686"}
 ONNX_TYPES = {"float": "float32", "double": "float64"}  # those that NumPy calls otherwise
 
 
@@ -340,6 +342,12 @@ def numpy_version() -> str:
     return np.__version__
 
 
+def machine() -> str:
+    """Return the instruction set of this program: a kernel of 64 bits runs programs of 32, and names its own."""
+    name, bits = platform.machine(), 8 * struct.calcsize("P")
+    return MACHINE_OF_32_BITS.get(name, name) if bits == 32 else name
+
+
 def require_known(name: str, shape: List[Any]) -> List[int]:
     """Return a shape with a batch of 1 where the batch is open."""
     sizes = [1 if place == 0 and not _is_size(size) else size for place, size in enumerate(shape)]
@@ -377,7 +385,7 @@ def infer(args: argparse.Namespace) -> None:
         engine=engine.name,
         engine_version=version_of(engine.name),
         python=platform.python_version(),
-        machine=platform.machine(),
+        machine=machine(),
     )
     inputs = np.load(args.inputs, mmap_mode="r", allow_pickle=False)
     answers = [engine.run(np.ascontiguousarray(inputs[index : index + 1])) for index in range(len(inputs))]
@@ -440,7 +448,7 @@ def opened(args: argparse.Namespace) -> Tuple[Engine, Callable[[], Any]]:
         engine_version=version_of(engine.name),
         python=platform.python_version(),
         numpy=numpy_version(),
-        machine=platform.machine(),
+        machine=machine(),
         threads=args.threads,
         affinity=sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         **engine.delegate(),
@@ -796,9 +804,11 @@ def main() -> int:
         args.run(args)
     except Exception as error:
         missing = "engine_missing" if isinstance(error, ModuleNotFoundError) else "failed"
-        kind = error.kind if isinstance(error, Refusal) else missing
+        kind, message = missing, f"{type(error).__name__}: {error}"
+        if isinstance(error, Refusal):
+            kind, message = error.kind, str(error)
         engine = getattr(args, "engine", None)
-        emit("error", kind=kind, message=" ".join(str(error).split())[:500], engine=engine)
+        emit("error", kind=kind, message=" ".join(message.split())[:500], engine=engine)
         raise
     finally:
         forget_pid(args)

@@ -1,18 +1,28 @@
 """What the agent on a device says, line by line, and whether all of it arrived."""
 
-import json
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from mnet_deploy.child_process import ProgramEnd
 from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, ToolMissing
 from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess
+from mnet_deploy.runners.device_events import (
+    LONGEST_TEXT,
+    E,
+    End,
+    Event,
+    Refused,
+    Samples,
+    Warmup,
+    event_of,
+    read_event,
+)
+from mnet_deploy.runners.transport import RemoteProcess
 
 _ADVICE: dict[int, str] = {
     signal.SIGKILL: "the system does that when memory is short; close other programs there",
-    signal.SIGILL: "it has code for another processor; try another version of it, or another --engine",
+    signal.SIGILL: "it has code for another processor; try another version of it, or another engine",
 }
 
 
@@ -33,32 +43,37 @@ class AgentAnswer:
     """All events of one run of the agent, complete.
 
     Attributes:
+        what: was run, for messages.
         events: in their order, the last one (`end`) left out.
         count: what the last one says: of the latencies, or of the inputs that were answered.
     """
 
-    events: tuple[dict[str, Any], ...]
+    what: str
+    events: tuple[Event, ...]
     count: int
 
-    def first(self, name: str) -> dict[str, Any]:
-        """Return the first event of that name.
+    def first(self, kind: type[E]) -> E:
+        """Return the first event of that kind.
 
         Raises:
-            LinkLost: there is none.
+            LinkLost: there is none, or it is damaged.
         """
         for event in self.events:
-            if event["event"] == name:
-                return event
-        raise LinkLost(f"the agent did not say `{name}`; run it again")
+            if event["event"] == kind.NAME:
+                return read_event(kind, event, self.what)
+        raise LinkLost(f"{self.what}: the agent did not say `{kind.NAME}`; run it again")
 
-    def values(self, name: str) -> tuple[float, ...]:
-        """Return the latencies of all events of that name, joined in their order."""
-        return tuple(value for event in self.events if event["event"] == name for value in event["latency_s"])
+    def values(self, kind: type[Samples] | type[Warmup]) -> tuple[float, ...]:
+        """Return the latencies of all events of that kind, joined in their order.
+
+        Raises:
+            LinkLost: one of them is damaged.
+        """
+        found = (read_event(kind, event, self.what) for event in self.events if event["event"] == kind.NAME)
+        return tuple(value for each in found for value in each.latency_s)
 
 
-def read_answer(
-    process: RemoteProcess, *, nonce: str, what: str, deadline: Deadline, times: bool = True
-) -> AgentAnswer:
+def read_answer(process: RemoteProcess, *, nonce: str, what: str, deadline: Deadline, times: bool) -> AgentAnswer:
     """Read what the agent says until it ends.
 
     Args:
@@ -66,61 +81,65 @@ def read_answer(
         nonce: that its last line has to repeat.
         what: is run, for messages: the name of the file and where.
         deadline: for all of it.
-        times: whether the last line counts latencies; those of `infer` are in a file, and it counts inputs.
+        times: whether it was asked for latencies.
 
     Raises:
-        ToolMissing: the engine is not installed there.
-        CommandFailed: the engine refused the file, or crashed.
         CommandTimeout: it did not end in time.
-        LinkLost: the connection ended, or the last line is missing.
+        DeviceError: as `complete_answer` says.
     """
-    events: list[dict[str, Any]] = []
-    for line in process.lines(deadline):
-        events.extend(_events(line))
+    lines = list(process.lines(deadline))
     result = process.wait(deadline)
-    for event in events:
-        if event["event"] == "error":
-            raise _refusal(event, what, result)
-    if result.return_code != 0:
-        raise CommandFailed(
-            _crash(what, result),
-            command=result.argv,
-            return_code=result.return_code,
-            output=result.stderr,
-        )
-    end = events.pop() if events else {}
-    if end.get("event") != "end" or end.get("nonce") != nonce:
-        raise LinkLost(f"{what}: the agent ended without its last line; run it again")
-    answer = AgentAnswer(events=tuple(events), count=end["count"])
-    samples = answer.values("samples")
-    if samples and len(samples) != answer.count:
+    answer = complete_answer(lines, result, command=result.argv, nonce=nonce, what=what)
+    samples = answer.values(Samples)
+    if len(samples) != answer.count and (times or samples):
         raise LinkLost(f"{what}: {answer.count} latencies were measured and {len(samples)} arrived; run it again")
+    if times and not samples:
+        raise LinkLost(f"{what}: the agent measured nothing; run it again")
     return answer
 
 
-def _crash(what: str, result: CommandResult) -> str:
+def complete_answer(
+    lines: Iterable[str], end: ProgramEnd, *, command: Sequence[str], nonce: str, what: str
+) -> AgentAnswer:
+    """Return what the agent said in all, if its last line proves that nothing is missing.
+
+    Args:
+        lines: that it printed.
+        end: how it ended.
+        command: that started it.
+        nonce: that its last line has to repeat.
+        what: is run, for messages.
+
+    Raises:
+        ToolMissing: the engine is not installed there.
+        AgentRefusal: the agent says why it cannot.
+        CommandFailed: the engine crashed.
+        LinkLost: the last line is missing or damaged.
+    """
+    events = [event for event in map(event_of, lines) if event is not None]
+    for event in events:
+        if event["event"] == Refused.NAME:
+            raise _refusal(read_event(Refused, event, what), what, end, command)
+    if end.return_code != 0:
+        raise CommandFailed(_crash(what, end), command=command, return_code=end.return_code, output=end.stderr)
+    last = events.pop() if events else {}
+    if last.get("event") != End.NAME or last.get("nonce") != nonce:
+        raise LinkLost(f"{what}: the agent ended without its last line; run it again")
+    return AgentAnswer(what=what, events=tuple(events), count=read_event(End, last, what).count)
+
+
+def _crash(what: str, end: ProgramEnd) -> str:
     """Return how the engine ended, and what a signal usually means."""
-    detail = f" ({result.last_line})" if result.last_line else ""
-    if result.return_code >= 0:
-        return f"{what}: the engine ended with {result.ending}{detail}"
-    advice = _ADVICE.get(-result.return_code, "try another version of it, or another --engine")
-    return f"{what}: the engine was {result.ending}{detail}; {advice}"
+    detail = f" ({end.last_line[:LONGEST_TEXT]})" if end.last_line else ""
+    if end.return_code >= 0:
+        return f"{what}: the engine ended with {end.ending}{detail}"
+    advice = _ADVICE.get(-end.return_code, "try another version of it, or another engine")
+    return f"{what}: the engine was {end.ending}{detail}; {advice}"
 
 
-def _events(line: str) -> Iterator[dict[str, Any]]:
-    """Yield the event of a line; whatever else an engine prints there is none."""
-    try:
-        event = json.loads(line)
-    except ValueError:
-        return
-    if isinstance(event, dict) and isinstance(event.get("event"), str):
-        yield event
-
-
-def _refusal(event: dict[str, Any], what: str, result: CommandResult) -> DeviceError:
-    kind, message = str(event.get("kind")), str(event.get("message", ""))
-    if kind == "engine_missing":
-        return ToolMissing(f"{what}: {message}", "`mnet device check` says what can be installed there")
-    return AgentRefusal(
-        f"{what}: {message}", kind=kind, command=result.argv, return_code=result.return_code, output=result.stderr
-    )
+def _refusal(refused: Refused, what: str, end: ProgramEnd, command: Sequence[str]) -> DeviceError:
+    if refused.kind == "engine_missing":
+        how = "mnet device check says what can be installed"
+        return ToolMissing(f"{what}: {refused.engine or 'its engine'}", how, where="there")
+    message = f"{what}: {refused.message[:LONGEST_TEXT]}"
+    return AgentRefusal(message, kind=refused.kind, command=command, return_code=end.return_code, output=end.stderr)

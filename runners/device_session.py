@@ -2,22 +2,30 @@
 
 import getpass
 import hashlib
-import json
 import secrets
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from mnet_deploy.errors import DeviceError, DeviceUnavailable, LinkLost
+from mnet_deploy.interrupts import interrupts_set_aside
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.runners.agent_events import AgentAnswer, read_answer
 from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.device_events import (
+    LONGEST_TEXT,
+    E,
+    KeeperEnd,
+    KeeperReady,
+    KeeperRefused,
+    event_of,
+    read_event,
+)
 from mnet_deploy.runners.probe import probe_conditions, probe_device
 from mnet_deploy.runners.transport import RemoteProcess, Transport
 
@@ -27,6 +35,10 @@ END_TIMEOUT_S = 20.0
 SLOWEST_LINK_BYTES_PER_S = 100_000  # a push gets this long, beside the time to start
 ALLOWANCE_S = 30.0  # that the keeper waits longer than the deadline of what runs
 RESOURCES = files("mnet_deploy.runners")
+
+
+class NotSetBack(DeviceUnavailable):
+    """The device is not as it was before the session."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +94,27 @@ class DeviceSession:
             self._start_keeper()
             with as_file(RESOURCES / "agent.py") as agent:
                 self._agent = self.push(agent)
-        except BaseException:
-            with suppress(DeviceError):  # why it cannot be taken says more than how it was left
-                self._leave()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give it back as it was; an error on the way is not hidden by one of giving back."""
+        """Give it back as it was; an error on the way is not hidden by one of giving back.
+
+        Raises:
+            NotSetBack: it could not be left as it was; that is a note to an error on the way, if there is one.
+            DeviceError: whether it is as it was is not known.
+        """
         try:
             self._leave()
-        except DeviceError:
+        except DeviceError as problem:
             if error is None:
                 raise
+            if isinstance(problem, NotSetBack):
+                error.add_note(str(problem))
 
     def push(self, local: Path) -> str:
         """Copy a file into the session's folder, once, and return its name there."""
@@ -129,7 +147,7 @@ class DeviceSession:
         argv = ["env", f"TMPDIR={self.folder}", self._python, "-I", self._agent, command, *options, *own]
         process = self.transport.start(argv, deadline=deadline)
         try:
-            return read_answer(process, nonce=nonce, what=what, deadline=deadline, times=command != "infer")
+            return read_answer(process, nonce=nonce, what=what, deadline=deadline, times=command == "time")
         finally:
             process.stop()
 
@@ -150,13 +168,13 @@ class DeviceSession:
             LinkLost: it is gone.
         """
         if self._keeper is None:
-            raise LinkLost(f"{self.transport.address}: the session has ended")
+            raise LinkLost(f"{self.transport.address.label}: the session has ended")
         try:
             self._keeper.write(f"{seconds + ALLOWANCE_S:g}\n")
         except LinkLost:
             result = self._keeper.wait(Deadline.after(END_TIMEOUT_S))  # raises, if it was the link that ended
             raise LinkLost(
-                f"{self.transport.address}: the program that held the device ended there ({result.ending}); "
+                f"{self.transport.address.label}: the program that held the device ended there ({result.ending}); "
                 "run it again, which also puts right what it left"
             ) from None
 
@@ -167,51 +185,52 @@ class DeviceSession:
         owner = self._options.owner or _owner()
         argv = [self._python, "-I", "-c", source, "--owner", owner, "--allow-s", f"{ALLOWANCE_S + START_TIMEOUT_S:g}"]
         self._keeper = self.transport.start([*argv, *pin], deadline=deadline)
-        event = self._keeper_says("ready", deadline)
-        self.folder = event["folder"]
-        if event["swept"]:
-            self.warnings.append(
-                f"an earlier session was cut off there; {len(event['swept'])} folder(s) were put right"
-            )
+        ready = self._keeper_says(KeeperReady, deadline)
+        self.folder = ready.folder
+        if ready.swept:
+            self.warnings.append(f"an earlier session was cut off there; {len(ready.swept)} folder(s) were put right")
+        if ready.not_restored:
+            self.warnings.append(f"of an earlier session, {_not_set_back(ready.not_restored)}")
 
-    def _keeper_says(self, expected: str, deadline: Deadline) -> dict[str, Any]:
-        """Return the keeper's next event."""
+    def _keeper_says(self, expected: type[E], deadline: Deadline) -> E:
+        """Return the keeper's next event of that kind."""
+        who = self.transport.address.label
         if self._keeper is None:
-            raise LinkLost(f"{self.transport.address}: the session has ended")
+            raise LinkLost(f"{who}: the session has ended")
         for line in self._keeper.lines(deadline):
-            try:
-                event: dict[str, Any] = json.loads(line)
-            except ValueError:
-                continue  # a login message, for example
-            if event.get("event") == "refused":
-                raise self._refusal(event)
-            if event.get("event") == expected:
-                return event
+            event = event_of(line)  # None: a login message, for example
+            if event is not None and event["event"] == KeeperRefused.NAME:
+                raise self._refusal(read_event(KeeperRefused, event, who))
+            if event is not None and event["event"] == expected.NAME:
+                return read_event(expected, event, who)
         result = self._keeper.wait(deadline)
-        detail = result.last_line or result.ending
-        raise DeviceUnavailable(f"{self.transport.address}: {self._python} could not hold the device ({detail})")
+        detail = (result.last_line or result.ending)[:LONGEST_TEXT]
+        raise DeviceUnavailable(f"{who}: {self._python} could not hold the device ({detail})")
 
-    def _refusal(self, event: dict[str, Any]) -> DeviceUnavailable:
-        if event["kind"] == "busy":
-            return DeviceUnavailable(
-                f"{self.transport.address} is being measured on by {event['message']}; wait until that has ended"
-            )
-        return DeviceUnavailable(f"{self.transport.address}: {event['message']}")
+    def _refusal(self, refused: KeeperRefused) -> DeviceUnavailable:
+        who, message = self.transport.address, refused.message[:LONGEST_TEXT]
+        if refused.kind == "busy":
+            return DeviceUnavailable(f"{who} is being measured on by {message}; wait until that has ended")
+        return DeviceUnavailable(f"{who.label}: {message}")
 
     def _leave(self) -> None:
         keeper = self._keeper
         if keeper is None:
             return
         try:
-            keeper.write("end\n")
-            event = self._keeper_says("end", Deadline.after(END_TIMEOUT_S))
-            if event["not_restored"]:
-                raise DeviceUnavailable(
-                    f"{self.transport.address}: the governor could not be set back ({', '.join(event['not_restored'])})"
-                )
+            # What the user has stopped is still put right, and heard of; a second Ctrl-C ends that, too.
+            with interrupts_set_aside():
+                keeper.write("end\n")
+                left = self._keeper_says(KeeperEnd, Deadline.after(END_TIMEOUT_S)).not_restored
         finally:
             self._keeper = None
             keeper.stop()
+        if left:
+            raise NotSetBack(f"{self.transport.address.label}: {_not_set_back(left)}; the next session tries it again")
+
+
+def _not_set_back(paths: Sequence[str]) -> str:
+    return f"the governor could not be set back ({', '.join(paths)[:LONGEST_TEXT]})"
 
 
 def _owner() -> str:

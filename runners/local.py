@@ -4,8 +4,7 @@ import json
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -16,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.child_process import ChildResult, run_child
-from mnet_deploy.errors import CommandFailed, LinkLost, ToolMissing
+from mnet_deploy.errors import LinkLost, ToolMissing
+from mnet_deploy.runners.agent_events import complete_answer
+from mnet_deploy.runners.device_events import InferStart
 
 START_TIMEOUT_S = 60.0
 TIMEOUT_PER_INPUT_S = 2.0  # int16x8 at 1.0-224 takes 0.2 s on a laptop; emulated devices take longer
 
 _INPUTS, _OUTPUTS, _WANTED, _KEPT = "inputs.npy", "outputs.npy", "tensors.json", "tensors.npz"
-_ENGINES = (("tflite_runtime", ".tflite", "litert"), ("onnxruntime", ".onnx", "onnx"))  # module, suffix, extra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +82,7 @@ def infer(
             command += [] if xnnpack else ["--no-xnnpack"]
             command += [] if optimizer else ["--no-optimizer"]
             result = run_child(command, timeout_s=timeout_s)
-        start = _require_complete(result, model, nonce=nonce, count=count)
+        start = _complete(result, model, nonce=nonce, count=count)
         try:
             outputs = np.load(folder / _OUTPUTS, allow_pickle=False)
             kept = _read_tensors(folder / _KEPT, tensors)
@@ -90,9 +90,9 @@ def infer(
             raise LinkLost(f"{model.name}: the agent's answers cannot be read ({error}); run it again") from error
     return Inference(
         outputs=outputs,
-        engine=start["engine"],
-        engine_version=start["engine_version"],
-        machine=start.get("machine"),
+        engine=start.engine,
+        engine_version=start.engine_version,
+        machine=start.machine,
         tensors=kept,
     )
 
@@ -117,29 +117,14 @@ def _read_tensors(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         return {name: stored[str(number)] for number, name in enumerate(names)}
 
 
-def _require_complete(result: ChildResult, model: Path, *, nonce: str, count: int) -> dict[str, Any]:
+def _complete(result: ChildResult, model: Path, *, nonce: str, count: int) -> InferStart:
     """Return the agent's first line if its last one proves that nothing is missing."""
-    for module, suffix, extra in _ENGINES:
-        if f"No module named '{module}'" in result.stderr:
-            raise ToolMissing(f"an engine for {suffix} files", f"pip install 'mnet-deploy[{extra}]'")
-    if result.return_code != 0:
-        detail = f" ({result.last_line})" if result.last_line else ""
-        raise CommandFailed(
-            f"{model.name}: the engine ended with {result.ending}{detail}",
-            command=result.command,
-            return_code=result.return_code,
-            output=result.stderr,
-        )
-    events = list(_events(result.stdout))
-    if len(events) < 2 or events[-1] != {"event": "end", "nonce": nonce, "count": count}:
-        raise LinkLost(f"{model.name}: the agent ended without its last line; run it again")
-    return events[0]
-
-
-def _events(stdout: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the agent's JSON lines; whatever else an engine prints there is none of them."""
-    for line in stdout.splitlines():
-        with suppress(ValueError):
-            event = json.loads(line)
-            if isinstance(event, dict) and "event" in event:
-                yield event
+    lines = result.stdout.decode("utf-8", "replace").splitlines()
+    try:
+        answer = complete_answer(lines, result, command=result.command, nonce=nonce, what=model.name)
+    except ToolMissing:
+        suffix, extra = (".tflite", "litert") if model.suffix == ".tflite" else (".onnx", "onnx")
+        raise ToolMissing(f"an engine for {suffix} files", f"pip install 'mnet-deploy[{extra}]'") from None
+    if answer.count != count:
+        raise LinkLost(f"{model.name}: {count} inputs were given and {answer.count} answered; run it again")
+    return answer.first(InferStart)

@@ -54,7 +54,7 @@ class LocalTransport(Transport):
         try:
             content = Path(remote).read_bytes()
         except OSError as error:
-            words = f"{self.address}: {remote} cannot be read: {error.strerror}"
+            words = f"{self.address.label}: {remote} cannot be read: {error.strerror}"
             raise CommandFailed(words, command=["read", remote], return_code=1, output="") from None
         write_whole(local, content)
         return len(content)

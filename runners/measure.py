@@ -11,15 +11,15 @@ from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, ToolMissing
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
-from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement
+from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement, label_of
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.measurement.statistics import interval_width, is_settled, median_interval
 from mnet_deploy.measurement.verdict import judge_run
 from mnet_deploy.runners.agent_events import AgentAnswer
+from mnet_deploy.runners.device_events import Ready, Samples, Start, Usage, Warmup
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.units import format_seconds
 
@@ -44,9 +44,7 @@ class Candidate:
 
     def __str__(self) -> str:
         """Return what tells it from the others, for messages."""
-        threads = f"{self.config.threads} thread{'s' if self.config.threads > 1 else ''}"
-        without = "" if self.config.delegate == "default" else ", no delegate"
-        return f"{self.file.file} ({self.config.engine}{without}, {threads})"
+        return label_of(self.file, self.config)
 
 
 @dataclass(slots=True)
@@ -195,7 +193,7 @@ class MeasuringRun:
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
         started_s = self._clock() - self._began_s
-        what, limit_s = f"{candidate} on {self._session.transport.address}", self._protocol.block_timeout_s
+        what, limit_s = f"{candidate} on {self._session.transport.address.label}", self._protocol.block_timeout_s
         options = _time_options(remote, candidate.config, self._protocol)
         try:
             answer = self._session.run_agent("time", options, what=what, timeout_s=limit_s)
@@ -245,40 +243,41 @@ def _time_options(remote: str, config: RunConfig, protocol: Protocol) -> list[st
 
 
 def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:
-    start = answer.first("start")
-    if start["model_sha256"] != candidate.file.sha256:
+    start = answer.first(Start)
+    if start.model_sha256 != candidate.file.sha256:
         raise CommandFailed(
             f"{candidate}: the file on the device is another one; it changed while it was being measured",
             command=(),
             return_code=0,
             output="",
         )
-    affinity: list[int] | None = start["affinity"]
-    known: dict[str, Any] = {
-        name: start[name]
-        for name in ("delegate", "delegate_evidence", "nodes", "delegated_nodes", "machine", "python", "numpy")
-    }
     return EngineInfo(
-        name=start["engine"],
-        version=start["engine_version"],
-        threads=start["threads"],
-        affinity=None if affinity is None else tuple(affinity),
-        **known,
+        name=start.engine,
+        version=start.engine_version,
+        delegate=start.delegate,
+        delegate_evidence=start.delegate_evidence,
+        nodes=start.nodes,
+        delegated_nodes=start.delegated_nodes,
+        machine=start.machine,
+        python=start.python,
+        numpy=start.numpy,
+        threads=start.threads,
+        affinity=start.affinity,
     )
 
 
 def _block(answer: AgentAnswer, *, number: int, started_s: float, after: Conditions) -> Block:
-    ready, usage, latency_s = answer.first("ready"), answer.first("usage"), answer.values("samples")
+    ready, usage, latency_s = answer.first(Ready), answer.first(Usage), answer.values(Samples)
     return Block(
         number=number,
         started_s=started_s,
         latency_s=latency_s,
-        median_s=median(latency_s) if latency_s else None,
-        warmup_s=answer.values("warmup"),
-        wall_s=usage["wall_s"],
-        cpu_s=usage["cpu_s"],
-        import_s=ready["import_s"],
-        init_s=ready["init_s"],
-        peak_rss_bytes=usage["peak_rss_bytes"],
+        median_s=median(latency_s),
+        warmup_s=answer.values(Warmup),
+        wall_s=usage.wall_s,
+        cpu_s=usage.cpu_s,
+        import_s=ready.import_s,
+        init_s=ready.init_s,
+        peak_rss_bytes=usage.peak_rss_bytes,
         after=after,
     )

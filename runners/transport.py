@@ -11,37 +11,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mnet_deploy.child_process import describe_return_code
+from mnet_deploy.child_process import ProgramEnd
 from mnet_deploy.errors import CommandFailed
 from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
+class CommandResult(ProgramEnd):
     """How a program on the device ended, and what it wrote.
 
     Attributes:
         argv: the program and its arguments.
-        return_code: its exit status; negative is the number of the signal that killed it.
         stdout: all of it.
-        stderr: its end.
     """
 
     argv: tuple[str, ...]
-    return_code: int
     stdout: str
-    stderr: str
-
-    @property
-    def ending(self) -> str:
-        """How it ended, in words: `exit status 3`, `killed by SIGSEGV`."""
-        return describe_return_code(self.return_code)
-
-    @property
-    def last_line(self) -> str:
-        """The last line of stderr that is not empty."""
-        return next((line.strip() for line in reversed(self.stderr.splitlines()) if line.strip()), "")
 
 
 class RemoteProcess(ABC):
@@ -106,7 +92,7 @@ class Transport(ABC):
         if result.return_code != 0:
             detail = f": {result.last_line}" if result.last_line else ""
             raise CommandFailed(
-                f"{self.address}: {argv[0]} ended with {result.ending}{detail}",
+                f"{self.address.label}: {argv[0]} ended with {result.ending}{detail}",
                 command=argv,
                 return_code=result.return_code,
                 output=result.stderr,

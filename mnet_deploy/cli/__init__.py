@@ -15,6 +15,7 @@ from mnet_deploy import __version__
 from mnet_deploy.cli import bench, cost, device, export, inspect, results, train, verify
 from mnet_deploy.errors import MnetError
 from mnet_deploy.interrupts import catch_interrupts, interrupted
+from mnet_deploy.terminal import printable
 
 EXIT_DONE = 0
 EXIT_USAGE = 2
@@ -79,11 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = int(args.run(args))
         sys.stdout.flush()  # a full disk or a closed pipe shows here, not after the exit status is decided
         return status
-    except KeyboardInterrupt:
-        return _fail("interrupted", EXIT_INTERRUPTED)
+    except KeyboardInterrupt as error:
+        return _fail(_with_notes("interrupted", error), EXIT_INTERRUPTED)
     except Exception as error:
         if interrupted():  # what a library made of it
-            return _fail("interrupted", EXIT_INTERRUPTED)
+            return _fail(_with_notes("interrupted", error), EXIT_INTERRUPTED)
         if (reported := _report(error)) is None:
             raise
         return reported
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(error: Exception) -> int | None:
     """Print an expected error as one line and return the exit status; None for an unexpected one."""
     if isinstance(error, MnetError):
-        return _fail(str(error), error.exit_code)
+        return _fail(_with_notes(str(error), error), error.exit_code)
     if isinstance(error, ModuleNotFoundError):
         extra = _EXTRA_OF.get((error.name or "").split(".")[0])
         advice = f"{error.name} is not installed here; pip install 'mnet-deploy[{extra}]'"
@@ -105,7 +106,12 @@ def _report(error: Exception) -> int | None:
     return None
 
 
+def _with_notes(message: str, error: BaseException) -> str:
+    """Add what else the user has to know, such as what could not be put right."""
+    return "; ".join((message, *getattr(error, "__notes__", ())))
+
+
 def _fail(message: str, status: int) -> int:
     clear = "\r\033[K" if sys.stderr.isatty() else ""  # of the stage that was being shown
-    print(f"{clear}mnet: {' '.join(message.split())}", file=sys.stderr)
+    print(f"{clear}mnet: {printable(' '.join(message.split()))}", file=sys.stderr)
     return status

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnet_deploy.artifact import Artifact
+from mnet_deploy.measurement.json_values import as_value
 from mnet_deploy.measurement.run_config import RunConfig
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.agent_events import AgentRefusal
+from mnet_deploy.runners.device_events import Layers
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.layer_times import LayerTimes, layer_table, layer_times
 from mnet_deploy.runners.measure import Candidate
@@ -88,15 +90,15 @@ def _time_one(session: DeviceSession, candidate: Candidate, artifact: Artifact |
         answer = session.run_agent(
             "layers",
             _options(session.push(candidate.path), config),
-            what=f"{candidate.file.file} on {session.transport.address}",
+            what=f"{candidate.file.file} on {session.transport.address.label}",
             timeout_s=TIMEOUT_S,
         )
     except AgentRefusal as refusal:
         if refusal.kind != "layers_unavailable":
             raise
         return _without(candidate, str(refusal))
-    layers = answer.first("layers")
-    times = layer_times(artifact.spec.layers(), layers["ops"], layers["source"], total_s=layers["total_s"])
+    layers = answer.first(Layers)
+    times = layer_times(artifact.spec.layers(), map(as_value, layers.ops), layers.source, total_s=layers.total_s)
     return TimedLayers(file=candidate.file.file, engine=config.engine, times=times)
 
 

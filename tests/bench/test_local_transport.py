@@ -61,7 +61,7 @@ def test_a_signal_is_told_from_an_exit_status(local):
 
 
 def test_run_check_names_the_device_the_program_and_its_last_words(local):
-    with pytest.raises(CommandFailed, match=r"local:: sh ended with exit status 4: no such thing") as caught:
+    with pytest.raises(CommandFailed, match=r"local: sh ended with exit status 4: no such thing") as caught:
         local.run_check(["sh", "-c", "echo no such thing >&2; exit 4"], deadline=Deadline.after(SOON))
     assert caught.value.return_code == 4
 

@@ -34,8 +34,9 @@ ENDING
 def with_agent(tmp_path, monkeypatch):
     """Return a function that runs `local.infer` with an agent that ends in another way."""
 
-    def run(ending, **options):
-        (tmp_path / "agent.py").write_text(FAKE.replace("ENDING", ending), encoding="utf-8")
+    def run(ending, *, without="", **options):
+        fake = FAKE.replace("ENDING", ending).replace(f"{without}=", "other=" if without else "=")
+        (tmp_path / "agent.py").write_text(fake, encoding="utf-8")
         monkeypatch.setattr(local, "files", lambda package: tmp_path)
         return local.infer(tmp_path / "model.tflite", INPUTS, **options)
 
@@ -59,13 +60,23 @@ def test_what_an_engine_prints_between_the_lines_is_no_line(with_agent):
         "",
         'print(json.dumps(end)[:-3], end="")',
         'say(**{**end, "nonce": "of another run"})',
-        'say(**{**end, "count": 2})',
         'say(**end); say(event="start")',
     ],
 )
 def test_an_answer_without_its_last_line_is_no_answer(with_agent, ending):
     with pytest.raises(LinkLost, match=r"model\.tflite: the agent ended without its last line; run it again"):
         with_agent(ending)
+
+
+def test_an_answer_to_fewer_inputs_is_no_answer(with_agent):
+    with pytest.raises(LinkLost, match=r"model\.tflite: 3 inputs were given and 2 answered; run it again"):
+        with_agent('say(**{**end, "count": 2})')
+
+
+@pytest.mark.parametrize("field", ["engine", "engine_version"])
+def test_a_first_line_without_the_engine_is_no_answer(with_agent, field):
+    with pytest.raises(LinkLost, match=rf"model\.tflite: what arrived is damaged: start has {field}"):
+        with_agent("say(**end)", without=field)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +89,7 @@ def test_answers_that_cannot_be_read_are_a_lost_link(with_agent, damage):
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
 def test_a_crash_of_the_engine_is_named_by_its_signal(with_agent, number):
-    with pytest.raises(CommandFailed, match=rf"model\.tflite: the engine ended with killed by {number.name}") as caught:
+    with pytest.raises(CommandFailed, match=rf"model\.tflite: the engine was killed by {number.name}") as caught:
         with_agent(f"os.kill(os.getpid(), {int(number)})")
     assert caught.value.return_code == -number
 
@@ -91,7 +102,7 @@ def test_an_exception_in_the_agent_is_said_in_its_own_words(with_agent):
 
 def test_a_missing_engine_says_what_to_install(with_agent):
     with pytest.raises(ToolMissing, match=r"pip install 'mnet-deploy\[litert\]'"):
-        with_agent("sys.path = []; import tflite_runtime")
+        with_agent('say(event="error", kind="engine_missing", message="no tflite_runtime", engine=None); sys.exit(1)')
 
 
 def test_an_agent_that_hangs_is_stopped(with_agent, monkeypatch):
@@ -105,13 +116,13 @@ def test_an_agent_that_hangs_is_stopped(with_agent, monkeypatch):
 def test_garbage_is_one_line(tmp_path, content):
     path = tmp_path / "garbage.tflite"
     path.write_bytes(content)
-    with pytest.raises(CommandFailed, match=r"garbage\.tflite: the engine ended with") as caught:
+    with pytest.raises(CommandFailed, match=r"garbage\.tflite: \w+Error: ") as caught:
         local.infer(path, INPUTS)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_model_is_one_line(tmp_path):
-    with pytest.raises(CommandFailed, match=r"missing\.tflite: the engine ended with"):
+    with pytest.raises(CommandFailed, match=r"missing\.tflite: FileNotFoundError: "):
         local.infer(tmp_path / "missing.tflite", INPUTS)
 
 
@@ -155,7 +166,7 @@ def test_local_numbers_are_those_of_the_agent_whatever_the_threads(colour_export
 def test_inputs_of_another_shape_or_type_are_one_line(colour_export, colour_inputs):
     model = colour_export / "mobilenet_v1_0.25_32_int8.tflite"
     for wrong in (colour_inputs.astype(np.float32), colour_inputs[:, :16]):
-        with pytest.raises(CommandFailed, match=r"the engine ended with exit status 1 .ValueError: Cannot set tensor"):
+        with pytest.raises(CommandFailed, match=r"tflite: ValueError: Cannot set tensor"):
             local.infer(model, wrong)
 
 

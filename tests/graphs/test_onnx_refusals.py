@@ -333,7 +333,7 @@ def test_what_can_be_read_but_not_run_is_one_line(model, onnx, read, tmp_path):
     assert read(path).outputs == ("y",)
     with pytest.raises(CommandFailed, match=REFUSED_BY_THE_ENGINE[model]) as caught:
         infer(path, np.zeros((1, 3), np.int16))
-    assert str(caught.value).startswith("m.onnx: the engine ended with exit status 1 (")
+    assert str(caught.value).startswith("m.onnx: ")
     assert "\n" not in str(caught.value)
 
 
