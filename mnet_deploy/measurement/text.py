@@ -82,6 +82,8 @@ def _sentences(one: Measurement) -> Iterator[str]:
 
 
 def _value(value: float | bool) -> str:
+    if value is None:
+        return "not asked for"
     return ("off", "on")[value] if isinstance(value, bool) else f"{value:g}"
 
 
