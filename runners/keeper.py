@@ -8,9 +8,11 @@ session lies in, and sets the governor of the clock if asked. It ends when its s
 when nothing came for the time it was last allowed (a line with a number of seconds; --allow-s before the first one):
 a link that is down silently closes nothing. Then it stops what still runs from the folder (every process that names it
 in its command line; where there is no /proc, those whose numbers the agents wrote there in *.pid), sets the governor
-back and removes folder and lock. What a keeper that was itself killed has left, the next one puts right.
+back and removes folder and lock. What a keeper that was itself killed has left, the next one puts right. What could not
+be set back stays on record in the folder, for the next one to try again.
 
-Standard output is JSON Lines: `ready` with the folder, `refused` with kind and message, `end` with what was put back.
+Standard output is JSON Lines: `ready` with the folder, the folders that were put right (`swept`) and what of them could
+not be set back (`not_restored`); `refused` with kind and message; `end` with why, and what could not be set back.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -106,31 +109,55 @@ class Governors:
         if not self._paths:
             raise Refused("governor", "this device has no governor to set; run without --pin")
         before = {path: Path(path).read_text(encoding="ascii").strip() for path in self._paths}
-        self._record.write_text(json.dumps(before), encoding="utf-8")
+        write_whole(self._record, json.dumps(before))
         for path in self._paths:
             if not set_governor(path, governor):
-                self.restore()
+                left = f"; {', '.join(failed)} could not be set back" if (failed := self.restore()) else ""
                 raise Refused(
-                    "governor", f"{path} cannot be set to {governor}; that needs root, or sudo without password"
+                    "governor", f"{path} cannot be set to {governor}; that needs root, or sudo without password{left}"
                 )
 
     def restore(self) -> list[str]:
-        """Set back what the record says; return the paths where that failed."""
-        if not self._record.exists():
+        """Set back what the record says; return the paths where that failed, for which the record stays."""
+        try:
+            before = read_record(self._record)
+        except FileNotFoundError:
             return []
-        before: dict[str, str] = json.loads(self._record.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            with suppress(OSError):
+                self._record.unlink()
+            return [f"{self._record} is damaged: what the governor was is not known"]
         failed = [path for path, governor in before.items() if not set_governor(path, governor)]
         if not failed:
             self._record.unlink()
         return failed
 
 
+def read_record(path: Path) -> dict[str, str]:
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(before, dict) or not all(isinstance(governor, str) for governor in before.values()):
+        raise ValueError("not a governor for each path")
+    return before
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens to the disk or this process."""
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+
+
 def set_governor(path: str, governor: str) -> bool:
     """Write it, with sudo where that needs no password, and read it back: some kernels ignore it without an error."""
+    if governor_of(path) == governor:
+        return True
     try:
         Path(path).write_text(governor, encoding="ascii")
-    except OSError:
-        try:
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError, subprocess.TimeoutExpired):
             subprocess.run(
                 ["sudo", "-n", "tee", path],
                 input=governor.encode("ascii"),
@@ -139,53 +166,80 @@ def set_governor(path: str, governor: str) -> bool:
                 timeout=SUDO_TIMEOUT_S,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired):
-            return False
+    return governor_of(path) == governor
+
+
+def governor_of(path: str) -> str | None:
     try:
-        return Path(path).read_text(encoding="ascii").strip() == governor
-    except OSError:
-        return False
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return None
 
 
 def put_right(folder: Path, cpu_folder: str) -> list[str]:
     """Stop what runs from the folder, set the governor back, remove the folder; return what could not be set back."""
     for _ in range(KILL_TRIES):
-        numbers = running_from(folder)
+        numbers, sure = running_from(folder)
         for number in numbers:
             with suppress(OSError):  # it ended by itself
                 os.kill(number, signal.SIGKILL)
-        if not numbers:
+        if sure and not numbers:
             break
         time.sleep(KILL_PAUSE_S)  # it dies a moment later, and a shell may just have started another one
     failed = Governors(cpu_folder, folder / GOVERNORS_NAME).restore()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove(folder)
     return failed
 
 
-def running_from(folder: Path) -> list[int]:
-    """Return the processes that have the folder in their command line; without /proc, those that the agents noted."""
-    found = []
+def remove(folder: Path) -> None:
+    """Remove the folder; if there is a record in it still, all but that."""
+    record = folder / GOVERNORS_NAME
+    if not record.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        elif entry != record:
+            with suppress(OSError):
+                entry.unlink()
+
+
+def running_from(folder: Path) -> tuple[list[int], bool]:
+    """Return the processes that have the folder in their command line, and whether all could be seen.
+
+    Where there is no /proc, return those that the agents noted.
+    """
+    found, sure = [], True
     if Path("/proc/self/cmdline").exists():
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with suppress(OSError):
-                if os.fsencode(folder) in path.read_bytes():
+                command = path.read_bytes()
+                if os.fsencode(folder) in command:
                     found.append(int(path.parent.name))
+                elif not command and (path.parent / "exe").readlink():
+                    sure = False  # it is just being started; what has ended, and the kernel's own, have no program
     else:
         for record in folder.glob("*.pid"):
             with suppress(OSError, ValueError):
                 found.append(int(record.read_text(encoding="ascii")))
                 record.unlink()  # it may soon be another program's
-    return [number for number in found if number != os.getpid()]
+    return [number for number in found if number != os.getpid()], sure
 
 
-def sweep(cpu_folder: str) -> list[str]:
-    """Put right what keepers that were killed have left; with the lock held they can only be dead."""
-    found = []
-    for path in Path(tempfile.gettempdir()).glob(PREFIX + "*"):
-        if path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid():
-            put_right(path, cpu_folder)
-            found.append(str(path))
-    return found
+def sweep(cpu_folder: str) -> tuple[list[str], list[str]]:
+    """Put right what keepers that were killed have left; with the lock held they can only be dead.
+
+    Return the folders, and what of them could not be set back.
+    """
+    found, failed = [], []
+    for path in sorted(Path(tempfile.gettempdir()).glob(PREFIX + "*")):
+        with suppress(FileNotFoundError):  # somebody else removed it
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid():
+                failed += put_right(path, cpu_folder)
+                found.append(str(path))
+    return found, failed
 
 
 def wait_for_the_end(allow_s: float) -> str:
@@ -208,26 +262,37 @@ def wait_for_the_end(allow_s: float) -> str:
 
 def hold(args: argparse.Namespace) -> None:
     lock = Lock(Path(tempfile.gettempdir()) / LOCK_NAME, args.owner)
-    folder: Path | None = None
     try:
-        swept = sweep(args.cpu_folder)
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-        if args.pin:
-            Governors(args.cpu_folder, folder / GOVERNORS_NAME).pin(args.pin)
-        emit("ready", folder=str(folder), pid=os.getpid(), swept=swept)
-        why = wait_for_the_end(args.allow_s)
-        failed = put_right(folder, args.cpu_folder)
-        folder = None
-        emit("end", why=why, not_restored=failed)
+        swept, left = sweep(args.cpu_folder)
+        hold_folder(Path(tempfile.mkdtemp(prefix=PREFIX)), args, swept=swept, not_restored=left)
     finally:
-        if folder is not None:
-            put_right(folder, args.cpu_folder)
+        ignore_signals()
         lock.release()
 
 
+def hold_folder(folder: Path, args: argparse.Namespace, **known: list[str]) -> None:
+    why = ""
+    try:
+        if args.pin:
+            Governors(args.cpu_folder, folder / GOVERNORS_NAME).pin(args.pin)
+        why = "stopped"
+        emit("ready", folder=str(folder), pid=os.getpid(), **known)
+        why = wait_for_the_end(args.allow_s)
+    finally:
+        ignore_signals()
+        failed = put_right(folder, args.cpu_folder)
+        if why:
+            emit("end", why=why, not_restored=failed)
+
+
+def ignore_signals() -> None:
+    """See that nothing keeps this from cleaning up."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def stop(number: int, frame: object) -> None:
-    for ignored in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(ignored, signal.SIG_IGN)  # a second one must not keep it from cleaning up
+    ignore_signals()
     raise SystemExit(128 + number)
 
 

@@ -1,5 +1,6 @@
 """The program that holds a device: one at a time, and everything is put right however it ends."""
 
+import ast
 import json
 import os
 import signal
@@ -10,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-KEEPER = Path(__file__).resolve().parents[2] / "runners" / "keeper.py"
+from mnet_deploy.runners import keeper
+
+RUNNERS = Path(__file__).resolve().parents[2] / "runners"
+KEEPER = RUNNERS / "keeper.py"
 DEADLINE_S = 20.0
 
 
@@ -74,6 +78,12 @@ def agent_in(folder):
     while folder.encode() not in Path(f"/proc/{process.pid}/cmdline").read_bytes():  # it comes right after the start
         assert time.monotonic() < until
     return process
+
+
+def end(process):
+    process.stdin.write("end\n")
+    process.stdin.flush()
+    process.wait(DEADLINE_S)
 
 
 ENDINGS = {
@@ -166,3 +176,102 @@ def test_a_number_that_is_another_programs_now_is_left_alone(keep):
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait(DEADLINE_S)
+
+
+@pytest.fixture
+def left_behind(temporary):
+    """Leave what a keeper that was killed leaves; return its folder."""
+
+    def leave(record):
+        folder = temporary / f"{keeper.PREFIX}killed"
+        folder.mkdir()
+        (folder / "0.py").write_text("the agent")
+        (folder / keeper.GOVERNORS_NAME).write_text(record)
+        return folder
+
+    return leave
+
+
+@pytest.mark.parametrize("record", ["", "{", "[1]", "null", '{"/sys/x": 5}', "[" * 100_000, '{"/sys/\\u0000": "'])
+def test_a_damaged_record_does_not_lock_the_device_out(keep, left_behind, temporary, record):
+    folder = left_behind(record)
+    first = keep()
+    ready = says(first)
+    assert ready["swept"] == [str(folder)]
+    assert [text.partition(" is ")[2] for text in ready["not_restored"]] == [
+        "damaged: what the governor was is not known"
+    ]
+    end(first)
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_cannot_be_set_back_is_said_and_tried_again(keep, left_behind, tmp_path):
+    refusing = tmp_path / "scaling_governor"
+    refusing.mkdir()
+    folder = left_behind(json.dumps({str(refusing): "ondemand"}))
+    for _ in range(2):
+        process = keep()
+        ready = says(process)
+        assert (ready["swept"], ready["not_restored"]) == ([str(folder)], [str(refusing)])
+        assert [entry.name for entry in folder.iterdir()] == [keeper.GOVERNORS_NAME]
+        end(process)
+    refusing.rmdir()
+    refusing.write_text("ondemand\n")
+    assert says(keep())["not_restored"] == []
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("stop", ["end", "terminated"])
+def test_its_last_line_says_what_it_could_not_set_back(keep, cpus, stop):
+    process = keep("--pin", "performance")
+    folder = says(process)["folder"]
+    gone = cpus / "cpu1" / "cpufreq" / "scaling_governor"
+    gone.unlink()
+    gone.mkdir()
+    ENDINGS[stop](process)
+    process.stdin.flush()
+    assert says(process)["not_restored"] == [str(gone)]
+    process.wait(DEADLINE_S)
+    assert (cpus / "cpu0" / "cpufreq" / "scaling_governor").read_text().strip() == "ondemand"
+    assert json.loads((Path(folder) / keeper.GOVERNORS_NAME).read_text())[str(gone)] == "schedutil"
+
+
+def test_a_governor_that_is_right_needs_no_privilege(cpus, monkeypatch):
+    path = cpus / "cpu0" / "cpufreq" / "scaling_governor"
+    monkeypatch.setattr(Path, "write_text", None)  # nothing is written
+    assert keeper.set_governor(str(path), "ondemand")
+
+
+def test_the_lock_is_given_back_whatever_fails(temporary, monkeypatch):
+    monkeypatch.setattr(keeper.tempfile, "gettempdir", lambda: str(temporary))
+    monkeypatch.setattr(keeper, "ignore_signals", lambda: None)
+    monkeypatch.setattr(keeper, "sweep", lambda cpu_folder: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        keeper.hold(keeper.argparse.Namespace(owner="a test", cpu_folder=""))
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_process_that_is_just_being_started_is_looked_at_again(tmp_path, monkeypatch):
+    """Right after exec its command line is empty for a moment."""
+    answers = iter([([], False), ([4242], True), ([], True)])
+    killed = []
+    monkeypatch.setattr(keeper, "running_from", lambda folder: next(answers))
+    monkeypatch.setattr(keeper.os, "kill", lambda number, name: killed.append(number))
+    keeper.put_right(tmp_path, "")
+    assert killed == [4242]
+
+
+def test_an_empty_command_line_is_no_proof_that_a_process_is_another_one(tmp_path, monkeypatch):
+    read_bytes = Path.read_bytes
+    own = Path(f"/proc/{os.getpid()}/cmdline")
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"" if path == own else read_bytes(path))
+    assert keeper.running_from(tmp_path) == ([], False)
+
+
+@pytest.mark.parametrize("name", ["keeper.py", "environment.py"])
+def test_what_runs_on_a_device_is_python_3_9_and_needs_the_standard_library_only(name):
+    tree = ast.parse((RUNNERS / name).read_text(encoding="utf-8"), feature_version=(3, 9))
+    assert [node for node in ast.walk(tree) if isinstance(node, ast.Match)] == []
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {each.partition(".")[0] for each in imported} <= set(sys.stdlib_module_names)
