@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+# Highest clocks of x86 processors are those of turbo, which hold for one core and some seconds.
+X86_MACHINES = ("x86_64", "i386", "i686", "AMD64")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
@@ -9,7 +12,7 @@ class Core:
 
     Attributes:
         number: as the system counts them, from 0.
-        max_clock_hz: the highest clock that the system allows; None if it does not say.
+        max_clock_hz: the highest clock that it can have; None if the system does not say.
     """
 
     number: int
@@ -43,6 +46,11 @@ class DeviceInfo:
     kernel: str | None = None
     emulated: str | None = None
 
+    @property
+    def is_raspberry_pi(self) -> bool:
+        """Whether it names itself so."""
+        return (self.model or "").startswith("Raspberry Pi")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
@@ -54,6 +62,8 @@ class Conditions:
         temperature_c: of the processor, degrees Celsius.
         governor: of the clock, the same for all cores or `a,b` if they differ.
         clocks_hz: of each core that says it, in the order of `DeviceInfo.cores`.
+        limits_hz: the highest clock that the system allows each of them: lower than it can have where somebody, or a
+            driver that has to cool it, has set it so.
         load_1min: the system's load average over the last minute.
         busy_cores: how many cores' worth of time something took (in user, system, interrupts or was stolen by a
             hypervisor) during a fraction of a second before; the measuring itself was not running.
@@ -64,6 +74,7 @@ class Conditions:
     temperature_c: float | None = None
     governor: str | None = None
     clocks_hz: tuple[float, ...] = ()
+    limits_hz: tuple[float, ...] = ()
     load_1min: float | None = None
     busy_cores: float | None = None
     free_memory_bytes: int | None = None

@@ -1,10 +1,9 @@
-"""Rules about the state of the device: power, heat, clock, other load, memory."""
+"""Rules about the state of the device: power, heat, other load, memory."""
 
-from collections.abc import Callable, Iterator
-from itertools import chain
+from collections.abc import Callable
 
 from mnet_deploy.measurement.device_info import Conditions
-from mnet_deploy.measurement.measurement import Block, Measurement
+from mnet_deploy.measurement.measurement import Measurement
 from mnet_deploy.units import format_bytes
 
 # Bits of `vcgencmd get_throttled` (Raspberry Pi documentation, "vcgencmd"): now, and 16 higher since it was started.
@@ -20,14 +19,6 @@ SINCE_BOOT = 16
 # Of other processors the limit is not known; 95 °C is where the coolest of desktop and laptop processors begin.
 PI_THROTTLES_AT_C = 80.0
 OTHERS_THROTTLE_AT_C = 95.0
-
-# Read right after a block, the clock of a pinned governor is within a step of the highest, and a step is 5 % or more.
-CLOCK_SHARE = 0.95
-# A clock that is on demand may already be down again when it is read, so that a low one counts only with a slow block.
-SLOWED_BY = 1.05
-
-# Highest clocks of x86 processors are those of turbo, which hold for one core and some seconds.
-X86_MACHINES = ("x86_64", "i386", "i686", "AMD64")
 
 # What a desktop or the system itself takes now and then. Where every core is asked for, anything else costs time.
 BUSY_LIMIT_CORES = 0.5
@@ -59,6 +50,29 @@ def throttled_since_boot(measurement: Measurement) -> str | None:
         f"Before the run, the device already remembered {' and '.join(found)} since boot, so that it cannot tell "
         "whether it came again; restart it, and measure again."
     )
+
+
+def throttling_unknown(measurement: Measurement) -> str | None:
+    """Find Raspberry Pis that were not seen not to throttle; others have nothing that would say so."""
+    if not measurement.device.is_raspberry_pi or _known(measurement, "throttle_bits"):
+        return None
+    return (
+        "Whether the Pi throttled is not known: vcgencmd is not there, or not allowed to its user; run "
+        "sudo usermod -aG video $USER on it, and measure again."
+    )
+
+
+def not_looked_at(measurement: Measurement) -> tuple[str, ...]:
+    """Return what no rule could judge because the device says nothing of it."""
+    seen = {"temperature": "temperature_c", "clocks": "clocks_hz", "throttling": "throttle_bits", "load": "busy_cores"}
+    unknown = {what for what, name in seen.items() if not _known(measurement, name)}
+    if throttling_unknown(measurement):
+        unknown.discard("throttling")
+    return tuple(what for what in seen if what in unknown)
+
+
+def _known(measurement: Measurement, name: str) -> bool:
+    return any(getattr(state, name) not in (None, ()) for state in states(measurement))
 
 
 def _seen(measurement: Measurement, bit: int) -> str | None:
@@ -93,8 +107,7 @@ def started_warm(measurement: Measurement) -> str | None:
 
 
 def hot(measurement: Measurement) -> str | None:
-    is_pi = (measurement.device.model or "").startswith("Raspberry Pi")
-    limit_c = PI_THROTTLES_AT_C if is_pi else OTHERS_THROTTLE_AT_C
+    limit_c = PI_THROTTLES_AT_C if measurement.device.is_raspberry_pi else OTHERS_THROTTLE_AT_C
     temperature_c = max((state.temperature_c for state in states(measurement) if state.temperature_c), default=0.0)
     if temperature_c < limit_c:
         return None
@@ -102,83 +115,6 @@ def hot(measurement: Measurement) -> str | None:
         f"The device reached {temperature_c:.0f} °C, and from {limit_c:.0f} °C on it may slow down; "
         "cool it, and measure again."
     )
-
-
-def governor_changed(measurement: Measurement) -> str | None:
-    seen = list(dict.fromkeys(state.governor for state in states(measurement) if state.governor))
-    if len(seen) < 2:
-        return None
-    return f"The governor of the clock changed during the run ({', then '.join(seen)}); find out what changes it."
-
-
-def not_pinned(measurement: Measurement) -> str | None:
-    seen = {state.governor for state in states(measurement) if state.governor} - {"performance"}
-    if not measurement.protocol.pin or not seen:
-        return None
-    return (
-        f"The governor was to be performance and was {', '.join(sorted(seen))}; "
-        "allow setting it (mnet device setup), or measure without --pin."
-    )
-
-
-def powersave(measurement: Measurement) -> str | None:
-    """Find the governor that holds the clock at its lowest.
-
-    On x86 the same name is the ordinary governor of intel_pstate, which follows the load (Linux kernel documentation,
-    admin-guide/pm/intel_pstate).
-    """
-    governors = ",".join(state.governor for state in states(measurement) if state.governor).split(",")
-    if measurement.device.machine in X86_MACHINES or "powersave" not in governors:
-        return None
-    return (
-        "The governor powersave holds the clock at its lowest; measure with --pin, or with the governor that "
-        "the device is used with."
-    )
-
-
-def clock_below_max(measurement: Measurement) -> str | None:
-    """Find cores that did not reach their highest clock although the governor asked for it."""
-    if measurement.device.machine in X86_MACHINES:
-        return None
-    for block in measurement.blocks:
-        if block.after.governor != "performance":
-            continue
-        for number, clock_hz, max_hz in _used_clocks(measurement, block):
-            if clock_hz < CLOCK_SHARE * max_hz:
-                return (
-                    f"After block {block.number}, core {number} ran at {clock_hz / 1e6:.0f} MHz of "
-                    f"{max_hz / 1e6:.0f} although its governor is performance: something holds the clock down; "
-                    "look at supply and cooling."
-                )
-    return None
-
-
-def _used_clocks(measurement: Measurement, block: Block) -> Iterator[tuple[int, float, float]]:
-    cores = measurement.device.cores
-    if len(block.after.clocks_hz) != len(cores):
-        return
-    used = measurement.engine.affinity
-    for core, clock_hz in zip(cores, block.after.clocks_hz, strict=True):
-        if core.max_clock_hz is not None and (used is None or core.number in used):
-            yield core.number, clock_hz, core.max_clock_hz
-
-
-def clock_drift(measurement: Measurement) -> str | None:
-    """Find blocks that were slower because the clock was lower than in others."""
-    clocked = [block for block in measurement.blocks if block.after.clocks_hz and block.median_s is not None]
-    median_s = measurement.median_s
-    if not clocked or median_s is None:
-        return None
-    best_hz = max(chain.from_iterable(block.after.clocks_hz for block in clocked))
-    for block in clocked:
-        clock_hz = max(block.after.clocks_hz)
-        if clock_hz < CLOCK_SHARE * best_hz and (block.median_s or 0.0) > SLOWED_BY * median_s:
-            return (
-                f"Block {block.number} ran at {clock_hz / 1e6:.0f} MHz, others at up to {best_hz / 1e6:.0f}, and took "
-                f"{(block.median_s or 0.0) / median_s - 1:.0%} longer than the median; pin the clock (--pin) or cool "
-                "the device."
-            )
-    return None
 
 
 def other_load(measurement: Measurement) -> str | None:

@@ -5,7 +5,7 @@ Each returns what was seen, as the middle of a sentence, or None.
 
 from collections.abc import Sequence
 from itertools import pairwise
-from statistics import median
+from statistics import median, quantiles
 
 from mnet_deploy.measurement.statistics import trend_p
 from mnet_deploy.units import format_seconds
@@ -18,6 +18,8 @@ TREND_SIZE = 0.02
 TIMER_STEP = 0.01
 # Latencies are skewed: in a quiet run the mean is a few per cent over the median. A tenth comes from few, long ones.
 MEAN_OVER_MEDIAN = 1.1
+# The middle half of a quiet block is within a few per cent; so far apart, it is of two speeds.
+QUARTILES_APART = 1.25
 # Tables without medians have no other sign. In half of the 8,554 rows of ncnn's table the largest is within 4 % of the
 # smallest, in 98 of 100 below 3 times (Tencent/ncnn@a4d2ea1, benchmark/README.md).
 MAX_OVER_MIN = 3.0
@@ -45,7 +47,7 @@ def too_few(count: int, required: int) -> str | None:
 
 def slower_with_threads(one_s: float, more_s: float, threads: int) -> str | None:
     """Judge the medians (or means) with one and with several threads."""
-    if more_s > one_s:
+    if more_s > one_s > 0:
         return (
             f"{format_seconds(more_s)} with {threads} threads, {format_seconds(one_s)} with one: "
             f"{more_s / one_s:.2f} times as long"
@@ -81,6 +83,14 @@ def mean_far_from_median(mean_s: float, median_s: float) -> str | None:
     """Judge a mean that a few long inferences pull away from what most of them took."""
     if mean_s > MEAN_OVER_MEDIAN * median_s:
         return f"a mean of {format_seconds(mean_s)} over a median of {format_seconds(median_s)}"
+    return None
+
+
+def quartiles_apart(values_s: Sequence[float]) -> str | None:
+    """Judge how far the middle half of latencies reaches, which neither their median nor their mean shows."""
+    low_s, _, high_s = quantiles(values_s, n=4)
+    if high_s > QUARTILES_APART * low_s:
+        return f"a middle half from {format_seconds(low_s)} to {format_seconds(high_s)}"
     return None
 
 

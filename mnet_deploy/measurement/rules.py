@@ -7,6 +7,7 @@ name. SUSPECT is what may have changed it, or what a reader has to know.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mnet_deploy.measurement import clock_rules as clock
 from mnet_deploy.measurement import device_rules as device
 from mnet_deploy.measurement import sample_rules as samples
 from mnet_deploy.measurement import setup_rules as setup
@@ -21,18 +22,20 @@ class Rule:
         name: by which reasons name it.
         verdict: what it makes of a measurement.
         check: returns what was seen and what to do, a sentence; None if there is nothing to say.
+        ends: whether nothing else is asked of a measurement that it speaks about: the others compute with latencies.
     """
 
     name: str
     verdict: Verdict
     check: Callable[[Measurement], str | None]
+    ends: bool = False
 
 
 SUSPECT, INVALID = Verdict.SUSPECT, Verdict.INVALID
 
 RULES: tuple[Rule, ...] = (
-    Rule("no_result", INVALID, samples.no_result),
-    Rule("impossible_latency", INVALID, samples.impossible_latency),
+    Rule("no_result", INVALID, samples.no_result, ends=True),
+    Rule("impossible_latency", INVALID, samples.impossible_latency, ends=True),
     Rule("other_engine", INVALID, setup.other_engine),
     Rule("delegate_unasked", INVALID, setup.delegate_unasked),
     Rule("under_voltage", INVALID, device.throttle_rule(0)),
@@ -40,16 +43,19 @@ RULES: tuple[Rule, ...] = (
     Rule("throttled", INVALID, device.throttle_rule(2)),
     Rule("soft_limit", SUSPECT, device.throttle_rule(3)),
     Rule("throttled_since_boot", SUSPECT, device.throttled_since_boot),
+    Rule("throttling_unknown", SUSPECT, device.throttling_unknown),
     Rule("started_warm", SUSPECT, device.started_warm),
     Rule("hot", SUSPECT, device.hot),
-    Rule("governor_changed", INVALID, device.governor_changed),
-    Rule("not_pinned", SUSPECT, device.not_pinned),
-    Rule("powersave", SUSPECT, device.powersave),
-    Rule("clock_below_max", SUSPECT, device.clock_below_max),
-    Rule("clock_drift", SUSPECT, device.clock_drift),
+    Rule("governor_changed", INVALID, clock.governor_changed),
+    Rule("not_pinned", SUSPECT, clock.not_pinned),
+    Rule("powersave", SUSPECT, clock.powersave),
+    Rule("clock_below_max", SUSPECT, clock.clock_below_max),
+    Rule("clock_limited", SUSPECT, clock.clock_limited),
+    Rule("clock_drift", SUSPECT, clock.clock_drift),
     Rule("other_load", SUSPECT, device.other_load),
     Rule("memory_short", SUSPECT, device.memory_short),
     Rule("delegate_fallback", SUSPECT, setup.delegate_fallback),
+    Rule("delegate_unknown", SUSPECT, setup.delegate_unknown),
     Rule("too_many_threads", SUSPECT, setup.too_many_threads),
     Rule("other_target", SUSPECT, setup.other_target),
     Rule("weaker_protocol", SUSPECT, setup.weaker_protocol),
@@ -62,6 +68,9 @@ RULES: tuple[Rule, ...] = (
     Rule("trend", SUSPECT, samples.trend),
     Rule("blocks_disagree", SUSPECT, samples.blocks_disagree),
     Rule("unsettled_warmup", SUSPECT, samples.unsettled_warmup),
+    Rule("slowing_blocks", SUSPECT, samples.slowing_blocks),
+    Rule("scattered", SUSPECT, samples.scattered),
+    Rule("mean_over_median", SUSPECT, samples.mean_over_median),
     Rule("interrupted", SUSPECT, samples.interrupted),
     Rule("crowded_out", SUSPECT, samples.crowded_out),
     Rule("threads_unused", SUSPECT, samples.threads_unused),

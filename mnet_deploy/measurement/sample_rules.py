@@ -1,7 +1,7 @@
 """Rules about the samples: enough of them, in windows that are long enough, and do they agree?"""
 
-from collections.abc import Iterator, Sequence
-from statistics import median
+from collections.abc import Callable, Iterator, Sequence
+from statistics import fmean, median
 
 from mnet_deploy.measurement import predicates
 from mnet_deploy.measurement.measurement import Block, Measurement
@@ -13,7 +13,7 @@ APART_SHARE = 0.25
 
 # The first tenth of a block (3 inferences at least) against its second half.
 UNSETTLED = 1.05
-UNSETTLED_FIRST = 10
+LONG_BLOCK = 10  # fewer inferences say nothing of how they are distributed
 
 # Of the timed loop, what is not inference is under 1 %. More: the process did not run for a while.
 OUTSIDE_SHARE = 0.05
@@ -41,8 +41,7 @@ def cut_off(measurement: Measurement) -> str | None:
 
 
 def impossible_latency(measurement: Measurement) -> str | None:
-    values = timed_latencies(measurement) or measurement.block_medians_s
-    seen = predicates.impossible(values)
+    seen = predicates.impossible((*timed_latencies(measurement), *measurement.block_medians_s))
     return (
         f"The device gave {seen}, which no clock does; measure again, and report it if it comes back." if seen else None
     )
@@ -123,20 +122,68 @@ def blocks_disagree(measurement: Measurement) -> str | None:
 
 
 def unsettled_warmup(measurement: Measurement) -> str | None:
-    seen = [ratio for block in measurement.blocks if (ratio := _first_over_rest(block.latency_s)) is not None]
-    if not seen or median(seen) <= UNSETTLED:
+    ratio = _first_over_rest(measurement)
+    if ratio is None or ratio <= UNSETTLED:
         return None
     return (
-        f"Blocks begin {median(seen) - 1:.0%} slower than they end, so that the warm-up was too short; "
+        f"Blocks begin {ratio - 1:.0%} slower than they end, so that the warm-up was too short; "
         "lengthen it (--warmup, --warmup-count)."
     )
 
 
-def _first_over_rest(latency_s: Sequence[float] | None) -> float | None:
-    if latency_s is None or len(latency_s) < UNSETTLED_FIRST:
+def slowing_blocks(measurement: Measurement) -> str | None:
+    ratio = _first_over_rest(measurement)
+    if ratio is None or ratio * UNSETTLED >= 1:
         return None
-    first = latency_s[: max(3, len(latency_s) // 10)]
-    return median(first) / median(latency_s[len(latency_s) // 2 :])
+    return (
+        f"Blocks end {1 / ratio - 1:.0%} slower than they begin: the device cannot keep its speed for as long as they "
+        "take; cool it, or see with --sustain which speed it keeps."
+    )
+
+
+def _first_over_rest(measurement: Measurement) -> float | None:
+    ratios = [
+        median(each[: max(3, len(each) // 10)]) / median(each[len(each) // 2 :])
+        for each in _long_blocks(measurement).values()
+    ]
+    return median(ratios) if ratios else None
+
+
+def _long_blocks(measurement: Measurement) -> dict[int, tuple[float, ...]]:
+    """Return the latencies of blocks that have enough of them, by their number."""
+    return {
+        block.number: block.latency_s
+        for block in measurement.blocks
+        if block.latency_s is not None and len(block.latency_s) >= LONG_BLOCK
+    }
+
+
+def scattered(measurement: Measurement) -> str | None:
+    seen = _seen_often(measurement, predicates.quartiles_apart)
+    if seen is None:
+        return None
+    return (
+        f"Inferences scatter {seen}: the device has more than one speed; look for other programs, pin the clock "
+        "(--pin) or the cores (--affinity)."
+    )
+
+
+def mean_over_median(measurement: Measurement) -> str | None:
+    """Find inferences that took far longer than most, which a median does not show."""
+    seen = _seen_often(measurement, lambda values: predicates.mean_far_from_median(fmean(values), median(values)))
+    if seen is None:
+        return None
+    return f"Some inferences took far longer than most {seen}; find out what stops them, or say p90 with the median."
+
+
+def _seen_often(measurement: Measurement, predicate: Callable[[Sequence[float]], str | None]) -> str | None:
+    """Return what was seen first, and in how many blocks, where it was in more than a few."""
+    blocks = _long_blocks(measurement)
+    found = [(number, text) for number, values in blocks.items() if (text := predicate(values))]
+    if len(found) <= APART_SHARE * len(blocks):
+        return None
+    number, text = found[0]
+    return f"in {len(found)} of {len(blocks)} blocks (block {number} has {text})"
 
 
 def interrupted(measurement: Measurement) -> str | None:

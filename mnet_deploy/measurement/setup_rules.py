@@ -1,6 +1,6 @@
 """Rules about what was measured: is it what was asked for, and does it fit the device?"""
 
-from mnet_deploy.measurement.device_rules import X86_MACHINES
+from mnet_deploy.measurement.device_info import X86_MACHINES
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.measurement.measurement import Measurement
 from mnet_deploy.measurement.run_config import Protocol
@@ -56,6 +56,17 @@ def delegate_fallback(measurement: Measurement) -> str | None:
             "others with its own kernels; see with mnet inspect which ops the file has."
         )
     return None
+
+
+def delegate_unknown(measurement: Measurement) -> str | None:
+    """Find engines that do not show which of their kernels computed, which makes a difference of several times."""
+    engine = measurement.engine
+    if engine.delegate is not None or delegate_fallback(measurement):
+        return None
+    return (
+        f"Which kernels computed is not known: {engine.name} {engine.version or ''}".rstrip()
+        + " does not show what its delegate took; use the version that mnet device setup installs."
+    )
 
 
 def too_many_threads(measurement: Measurement) -> str | None:

@@ -5,7 +5,8 @@ from itertools import pairwise
 from statistics import median
 
 from mnet_deploy.errors import SpecError
-from mnet_deploy.measurement.device_rules import CLOCK_SHARE, SLOWED_BY, X86_MACHINES
+from mnet_deploy.measurement.clock_rules import CLOCK_SHARE, SLOWED_BY
+from mnet_deploy.measurement.device_info import X86_MACHINES
 from mnet_deploy.measurement.measurement import Block, Measurement
 
 THROTTLED_NOW_BITS = 0b1110  # clock capped, throttled, soft temperature limit; see `Conditions.throttle_bits`

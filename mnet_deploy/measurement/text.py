@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from mnet_deploy.measurement.device_info import DeviceInfo
+from mnet_deploy.measurement.device_rules import not_looked_at
 from mnet_deploy.measurement.measurement import Measurement, Verdict
 from mnet_deploy.measurement.statistics import interval_width, percentile
 from mnet_deploy.text_table import render_table
@@ -19,7 +20,11 @@ def run_text(measurements: Sequence[Measurement]) -> str:
     if not measurements:
         return "Nothing was measured."
     devices = dict.fromkeys(device_text(one.device) for one in measurements)
-    table = render_table(HEADER, (_row(one) for one in measurements), align=ALIGN)
+    if len(measurements) == 1:
+        table = render_table(HEADER, [_row(measurements[0])], align=ALIGN)
+    else:
+        rows = ((str(number), *_row(one)) for number, one in enumerate(measurements, 1))
+        table = render_table(("#", *HEADER), rows, align=">" + ALIGN)
     return "\n".join([*devices, "", table, *remarks(measurements)])
 
 
@@ -59,14 +64,13 @@ def _row(one: Measurement) -> tuple[str, ...]:
 
 
 def remarks(measurements: Sequence[Measurement]) -> list[str]:
-    """Return the lines under the table; what holds for all is said once."""
-    said: dict[str, list[Measurement]] = {}
-    for one in measurements:
-        for text in _sentences(one):
-            said.setdefault(text, []).append(one)
+    """Return the lines under the table, with the numbers of the rows they are about unless that is all of them."""
+    said: dict[str, list[str]] = {}
+    for number, one in enumerate(measurements, 1):
+        for text in dict.fromkeys(_sentences(one)):
+            said.setdefault(text, []).append(str(number))
     lines = [
-        text if len(whom) == len(measurements) else f"{'; '.join(dict.fromkeys(map(_label, whom)))}: {text}"
-        for text, whom in said.items()
+        text if len(numbers) == len(measurements) else f"{', '.join(numbers)}: {text}" for text, numbers in said.items()
     ]
     if any(one.verdict is Verdict.INVALID for one in measurements):
         lines.append("An INVALID median is not a result: do not quote it.")
@@ -79,15 +83,11 @@ def _sentences(one: Measurement) -> Iterator[str]:
     if deviations := one.protocol.deviations():
         listed = ", ".join(f"{name} {_value(value)}" for name, value in deviations.items())
         yield f"deviations from the default protocol: {listed}"
+    if unseen := not_looked_at(one):
+        yield f"not looked at: {', '.join(unseen)} (the device does not say)"
 
 
-def _value(value: float | bool) -> str:
+def _value(value: float | bool | None) -> str:
     if value is None:
         return "not asked for"
     return ("off", "on")[value] if isinstance(value, bool) else f"{value:g}"
-
-
-def _label(one: Measurement) -> str:
-    threads = one.config.threads
-    cores = "" if one.config.cpu_affinity is None else f" on cores {','.join(map(str, one.config.cpu_affinity))}"
-    return f"{one.file.file} {one.config.engine} {one.config.delegate} {threads} thread{'s' * (threads > 1)}{cores}"

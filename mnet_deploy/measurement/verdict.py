@@ -1,6 +1,6 @@
 """What measurements are worth, by the table of rules."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,12 +18,17 @@ def worst(reasons: Iterable[Reason]) -> Verdict:
 
 def judge(measurement: Measurement, rules: Iterable[Rule] = RULES) -> Measurement:
     """Return the measurement with its verdict and all reasons; what it had of them before is replaced."""
-    reasons = tuple(
-        Reason(rule=rule.name, verdict=rule.verdict, text=text)
-        for rule in rules
-        if (text := rule.check(measurement)) is not None
-    )
+    reasons = tuple(_reasons(measurement, rules))
     return replace(measurement, verdict=worst(reasons), reasons=reasons)
+
+
+def _reasons(measurement: Measurement, rules: Iterable[Rule]) -> Iterator[Reason]:
+    for rule in rules:
+        text = rule.check(measurement)
+        if text is not None:
+            yield Reason(rule=rule.name, verdict=rule.verdict, text=text)
+            if rule.ends:
+                return
 
 
 def judge_run(measurements: Sequence[Measurement], rules: Iterable[Rule] = RULES) -> tuple[Measurement, ...]:

@@ -1,13 +1,14 @@
 """Each rule speaks where its condition alone is wrong, and nowhere else."""
 
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from statistics import median
 
 import pytest
 
 from mnet_deploy.cli import main
-from mnet_deploy.measurement.device_info import Core
+from mnet_deploy.measurement.device_info import Conditions, Core
+from mnet_deploy.measurement.device_rules import not_looked_at
 from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.measurement.rules import RULES, SLOWER_WITH_THREADS, rule
 from mnet_deploy.measurement.run_config import Protocol
@@ -17,6 +18,7 @@ from mnet_deploy.measurement.verdict import judge, judge_run
 OPTION = re.compile(r"--[a-z][a-z-]*")
 UNDER_VOLTAGE, CAPPED, THROTTLED, SOFT_LIMIT = (1 << bit for bit in range(4))
 SINCE_BOOT = 16
+STATE = tuple(field.name for field in fields(Conditions))
 
 
 def of(measurement, part, **changes):
@@ -84,6 +86,30 @@ def ticking(each):
     return {"latency_s": tuple(0.020 + 0.001 * (index % 2) for index in range(len(each.latency_s)))}
 
 
+def limited(measurement):
+    """What a driver that has to cool the device does for a while."""
+    return after_block(measurement, 3, limits_hz=(1.8e9, 1.8e9, 6e8, 6e8))
+
+
+def slow_end(each):
+    return {"latency_s": tuple(value * (1.2 if index >= 55 else 1) for index, value in enumerate(each.latency_s))}
+
+
+def two_in_three_slow(each):
+    return {"latency_s": tuple(value * (1.4 if index % 3 else 1) for index, value in enumerate(each.latency_s))}
+
+
+def one_in_ten_long(each):
+    return {"latency_s": tuple(value * (10 if index % 10 == 5 else 1) for index, value in enumerate(each.latency_s))}
+
+
+def silent(measurement, *names):
+    """Let the device say nothing of its state, or only not these."""
+    unknown = {name: getattr(type(measurement.before)(), name) for name in names or STATE}
+    changed = of(of(measurement, "before", **unknown), "after", **unknown)
+    return every_block(changed, lambda each: {"after": replace(each.after, **unknown)})
+
+
 def no_medians(measurement):
     return every_block(measurement, lambda each: {"median_s": None})
 
@@ -99,16 +125,19 @@ CASES = {
     "throttled": lambda m: of(m, "after", throttle_bits=THROTTLED << SINCE_BOOT),
     "soft_limit": lambda m: of(m, "before", throttle_bits=SOFT_LIMIT),
     "throttled_since_boot": lambda m: of(m, "before", throttle_bits=UNDER_VOLTAGE << SINCE_BOOT),
+    "throttling_unknown": lambda m: silent(m, "throttle_bits"),
     "started_warm": lambda m: of(m, "before", temperature_c=66.0),
     "hot": lambda m: after_block(m, 5, temperature_c=80.2),
     "governor_changed": lambda m: of(m, "after", governor="schedutil"),
     "not_pinned": lambda m: of(m, "protocol", pin=True),
     "powersave": lambda m: governor(m, "powersave"),
     "clock_below_max": lambda m: after_block(governor(m, "performance"), 4, clocks_hz=(1.8e9, 1.8e9, 1.8e9, 1.5e9)),
+    "clock_limited": limited,
     "clock_drift": slow_block_at_low_clock,
     "other_load": lambda m: of(m, "before", busy_cores=0.8),
     "memory_short": lambda m: of(m, "before", free_memory_bytes=50_000_000),
     "delegate_fallback": lambda m: of(m, "engine", delegate="none", nodes=31, delegated_nodes=0),
+    "delegate_unknown": lambda m: of(m, "engine", delegate=None, nodes=None, delegated_nodes=None),
     "too_many_threads": lambda m: threads(m, 5, cores_used=3.8),
     "other_target": lambda m: of(m, "file", tune="x86"),
     "weaker_protocol": lambda m: of(m, "protocol", min_blocks=3),
@@ -121,6 +150,9 @@ CASES = {
     "trend": lambda m: scaled(m, [1 + 0.005 * index for index in range(8)]),
     "blocks_disagree": two_speeds,
     "unsettled_warmup": lambda m: every_block(m, slow_start),
+    "slowing_blocks": lambda m: every_block(m, slow_end),
+    "scattered": lambda m: every_block(m, two_in_three_slow),
+    "mean_over_median": lambda m: every_block(m, one_in_ten_long),
     "interrupted": lambda m: block(m, 6, wall_s=m.blocks[6].wall_s * 1.08),
     "crowded_out": lambda m: every_block(m, lambda each: {"cpu_s": each.cpu_s * 0.85}),
     "threads_unused": lambda m: threads(m, 4, cores_used=1.0),
@@ -153,9 +185,73 @@ def test_an_ordinary_laptop_is_valid(valid):
 
 
 def test_a_device_that_says_nothing_of_its_state_is_valid(valid):
-    unknown = type(valid.before)()
-    silent = every_block(replace(valid, before=unknown, after=unknown), lambda each: {"after": unknown})
-    assert judge(silent).reasons == ()
+    machine = of(valid, "device", model="QEMU Virtual Machine")
+    assert judge(silent(machine)).reasons == ()
+    assert not_looked_at(silent(machine)) == ("temperature", "clocks", "throttling", "load")
+    assert not_looked_at(valid) == ()
+
+
+def test_a_raspberry_pi_has_to_say_whether_it_throttled(valid):
+    judged = judge(silent(valid))
+    assert reasons(judged) == ["throttling_unknown"]
+    assert "sudo usermod -aG video $USER" in judged.reasons[0].text
+    assert not_looked_at(judged) == ("temperature", "clocks", "load")
+
+
+def test_bits_after_the_run_say_what_happened_in_it(valid):
+    later = silent(valid, "throttle_bits")
+    assert judge(of(later, "after", throttle_bits=0)).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("limits_hz", "affinity", "expected"),
+    [
+        ((1.8e9,) * 4, None, []),
+        ((6e8,) * 4, None, ["clock_limited"]),
+        ((1.8e9, 1.8e9, 6e8, 6e8), (0, 1), []),
+        ((1.8e9, 1.8e9, 6e8, 6e8), (2, 3), ["clock_limited"]),
+        ((6e8,), None, []),  # of which core is not known
+    ],
+)
+def test_limits_count_for_the_cores_that_were_used(limits_hz, affinity, expected, valid):
+    assert reasons(judge(of(of(valid, "before", limits_hz=limits_hz), "engine", affinity=affinity))) == expected
+
+
+def test_a_clock_that_is_set_by_hand(valid):
+    fast = governor(valid, "userspace")
+    assert judge(fast).reasons == ()
+    slow = every_block(fast, lambda each: {"after": replace(each.after, clocks_hz=(6e8,) * 4)})
+    judged = judge(slow)
+    assert reasons(judged) == ["clock_limited"]
+    assert "userspace held core 0 at 600 MHz of 1800" in judged.reasons[0].text
+
+
+@pytest.mark.parametrize("latency_s", [0.0, -1.0, float("inf"), float("nan")])
+def test_of_latencies_that_no_clock_gives_nothing_else_is_asked(latency_s, valid):
+    broken = every_block(valid, lambda each: {"latency_s": (latency_s,) * 110, "median_s": latency_s, "wall_s": 0.0})
+    one, four = judge_run([broken, of(of(broken, "config", threads=4), "engine", threads=4)])
+    assert reasons(one) == reasons(four) == ["impossible_latency"]
+    assert one.verdict is Verdict.INVALID
+
+
+def test_a_summary_of_zero_is_impossible_too(valid):
+    zero = every_block(valid, lambda each: {"latency_s": None, "median_s": 0.0})
+    assert reasons(judge(zero)) == ["impossible_latency"]
+
+
+@pytest.mark.parametrize(("odd", "expected"), [(2, []), (3, ["mean_over_median"])])
+def test_a_median_bears_long_inferences_in_few_blocks(odd, expected, valid):
+    changed = valid
+    for index in range(odd):
+        changed = block(changed, index, **one_in_ten_long(valid.blocks[index]))
+    assert reasons(judge(changed)) == expected
+
+
+def test_every_second_inference_twice_as_long_is_not_valid(valid):
+    alternating = every_block(
+        valid, lambda each: {"latency_s": tuple(v * (1 + i % 2) for i, v in enumerate(each.latency_s))}
+    )
+    assert "scattered" in reasons(judge(alternating))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -249,7 +345,8 @@ def test_every_core_in_use_bears_less_other_load(valid):
     [
         ({"delegate": "xnnpack", "nodes": 31, "delegated_nodes": 29}, []),
         ({"delegate": "xnnpack", "nodes": 31, "delegated_nodes": 3}, ["delegate_fallback"]),
-        ({"delegate": None, "nodes": None, "delegated_nodes": None}, []),
+        ({"delegate": None, "nodes": None, "delegated_nodes": None}, ["delegate_unknown"]),
+        ({"delegate": None, "nodes": 31, "delegated_nodes": 0}, ["delegate_fallback"]),
     ],
 )
 def test_a_delegate_that_takes_part_of_the_graph(engine, expected, valid):
@@ -286,6 +383,11 @@ def test_fewer_than_two_blocks_give_no_interval(valid):
 def test_stricter_protocols_are_no_weaker_ones(valid):
     strict = Protocol(min_blocks=6, block_s=2.0, max_interval=0.01, cool_down_s=600)
     assert judge(replace(valid, protocol=strict)).reasons == ()
+
+
+def test_an_interval_that_is_not_asked_for_is_not_judged(valid):
+    wide = replace(CASES["wide_interval"](valid), protocol=Protocol(max_interval=None))
+    assert judge(wide).reasons == ()
 
 
 def four_threads(valid, factor):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from mnet_deploy.measurement.device_info import DeviceInfo
+from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.measurement.text import device_text, run_text
 from mnet_deploy.measurement.verdict import judge
@@ -37,7 +37,24 @@ def test_a_reason_of_one_measurement_names_it(valid):
     suspect = with_state(valid, busy_cores=1.2)
     suspect = replace(suspect, config=RunConfig(engine="litert", threads=4, cpu_affinity=(2, 3)))
     text = run_text([valid, suspect])
-    assert "mobilenet_v1_1.0_224_int8.tflite litert default 4 threads on cores 2,3: SUSPECT: Something" in text
+    rows = text.splitlines()
+    assert rows[2].split()[:2] == ["#", "file"]
+    assert [row.split()[0] for row in rows[4:6]] == ["1", "2"]
+    assert rows[-1].startswith("2: SUSPECT: Something")
+
+
+def test_a_reason_of_several_names_their_rows(valid):
+    suspect = with_state(valid, busy_cores=1.2)
+    assert "\n1, 3: SUSPECT: Something" in run_text([suspect, valid, suspect])
+
+
+def test_what_nobody_looked_at_is_said(valid):
+    unknown = Conditions()
+    blocks = tuple(replace(block, after=unknown) for block in valid.blocks)
+    device = replace(valid.device, model="QEMU Virtual Machine")
+    silent = judge(replace(valid, device=device, blocks=blocks, before=unknown, after=unknown))
+    last = run_text([silent]).splitlines()[-1]
+    assert last == "not looked at: temperature, clocks, throttling, load (the device does not say)"
 
 
 def test_a_reason_of_all_is_said_once(valid):
