@@ -31,11 +31,17 @@ E = TypeVar("E", bound=EventKind)
 
 def event_of(line: str) -> Event | None:
     """Return the event of a line, with texts that can be printed; None if it is none."""
+    event = object_of(line)
+    return event if event is not None and isinstance(event.get("event"), str) else None
+
+
+def object_of(line: str) -> dict[str, Any] | None:
+    """Return the JSON object of a line, with texts that can be printed; None if it is none."""
     try:
-        event = json.loads(line, parse_int=_whole_number, object_hook=_printable)
+        found = json.loads(line, parse_int=_whole_number, object_hook=_printable)
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+    return found if isinstance(found, dict) else None
 
 
 def read_event(kind: type[E], event: Event, who: str) -> E:

@@ -5,12 +5,20 @@ import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, DeviceUnavailable, SpecError
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.device_events import (
+    LONGEST_TEXT,
+    Event,
+    Refused,
+    Send,
+    Stage,
+    event_of,
+    read_event,
+)
 from mnet_deploy.runners.device_python import (
     MARKER,
     SET_VENV,
@@ -55,7 +63,8 @@ trap 'rm -rf -- "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 cd "$folder" && TMPDIR=$folder "$@" --dest .
 """
-_BUILD = f'{SET_VENV}\nexec "$1" -c "$2" "$venv" "$3"'
+_END = "end"
+_BUILD = f'{SET_VENV}\nexec "$1" -I -c "$2" "$venv" "$3"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,22 +204,23 @@ class _Build:
             result = process.wait(self.deadline)
         finally:
             process.stop()
-        if last.get("event") != "end":
+        if last is None or last["event"] != _END:
             raise _failed(self.transport, last, result, offline=bool(self.wheels))
 
-    def _follow(self, process: RemoteProcess) -> dict[str, Any]:
-        """Show what it does, send what it waits for, and return the last event; empty if there was none."""
-        event: dict[str, Any] = {}
+    def _follow(self, process: RemoteProcess) -> Event | None:
+        """Show what it does, send what it waits for, and return the last event; None if there was none."""
+        last, who = None, self.transport.address.label
         for line in process.lines(self.deadline):
-            if not line.startswith("{"):
-                continue  # what a login script prints
-            event = json.loads(line)
-            if event["event"] == "stage":
-                self.progress.stage(event["text"])
-            elif event["event"] == "send":
-                self._send(event["folder"])
+            event = event_of(line)  # None: what a login script prints
+            if event is None:
+                continue
+            last = event
+            if event["event"] == Stage.NAME:
+                self.progress.stage(read_event(Stage, event, who).text)
+            elif event["event"] == Send.NAME:
+                self._send(read_event(Send, event, who).folder)
                 process.write("go\n")
-        return event
+        return last
 
     def _send(self, folder: str) -> None:
         for number, wheel in enumerate(self.wheels, 1):
@@ -219,16 +229,20 @@ class _Build:
             self.transport.push(wheel, f"{folder}/{wheel.name}", deadline=self.deadline)
 
 
-def _failed(transport: Transport, last: dict[str, Any], result: CommandResult, *, offline: bool) -> DeviceError:
-    kind, said = last.get("kind"), last.get("message") or result.last_line or result.ending
+def _failed(transport: Transport, last: Event | None, result: CommandResult, *, offline: bool) -> DeviceError:
+    who, kind, said = transport.address.label, "", result.last_line or result.ending
+    if last is not None and last["event"] == Refused.NAME:
+        refused = read_event(Refused, last, who)
+        kind, said = refused.kind, refused.message or said
+    said = said[:LONGEST_TEXT]
     advice = {
         "busy": "try again when it has ended",
         "foreign": "",
         "venv": "the environment could not be made; sudo apt install python3-venv on the device, and look at its disk",
         "pip": "pip could not install" if offline else "pip could not install; --offline sends the wheels from here",
         "import": "an engine does not load there; try another one with --engine",
-    }.get(kind or "", "the setup was not finished")
-    words = f"{transport.address}: {advice} ({said})" if advice else f"{transport.address}: {said}"
+    }.get(kind, "the setup was not finished")
+    words = f"{who}: {advice} ({said})" if advice else f"{who}: {said}"
     if kind in ("busy", "foreign"):
         return DeviceUnavailable(words)
     return CommandFailed(words, command=("environment.py",), return_code=result.return_code, output=result.stderr)

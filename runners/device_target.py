@@ -1,16 +1,14 @@
 """What engines can be installed on a device with: its Python, the C library, the system's NumPy, and space."""
 
 import platform
-import re
 import sys
 
 from mnet_deploy.errors import DeviceUnavailable
 from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.device_python import no_python, require_version
+from mnet_deploy.runners.device_python import no_python, require_version, version_pair
 from mnet_deploy.runners.probe import probe_userland
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
 from mnet_deploy.runners.transport import Transport
-from mnet_deploy.runners.wheel_table import Version
 from mnet_deploy.runners.wheels import Plan, WheelTarget, plan
 from mnet_deploy.units import format_bytes
 
@@ -28,7 +26,7 @@ def probe_target(transport: Transport, deadline: Deadline) -> tuple[PythonOnDevi
     userland = probe_userland(transport, deadline.within(PROBE_TIMEOUT_S), python=name)
     if userland.broken_python is not None:
         raise DeviceUnavailable(
-            f"{transport.address}: {userland.broken_python} does not run; on the device, "
+            f"{transport.address.label}: {userland.broken_python} does not run; on the device, "
             f"sudo apt install --reinstall python3-minimal"
         )
     if userland.python is None:
@@ -38,14 +36,14 @@ def probe_target(transport: Transport, deadline: Deadline) -> tuple[PythonOnDevi
 
 
 def target_of(python: PythonOnDevice) -> WheelTarget:
-    """Return what wheels have to fit."""
+    """Return what wheels have to fit; raises `DeviceUnavailable` if a version is none."""
     system, _, machine = python.platform.partition("-")
     machine = machine.rpartition("-")[2]  # of macosx-14.0-arm64
     if machine == "universal2":
         machine = platform.machine()  # of a Mac, which is always this machine
-    glibc = _version(python.glibc) if python.glibc else None
+    glibc = version_pair(python.path, python.glibc) if python.glibc else None
     return WheelTarget(
-        python=_version(python.version),
+        python=version_pair(python.path, python.version),
         bits=python.bits,
         machine=machine,
         system="macos" if system == "macosx" else "linux",
@@ -58,19 +56,14 @@ def plan_for(transport: Transport, target: WheelTarget, engines: tuple[str, ...]
     try:
         return plan(target, engines)
     except DeviceUnavailable as error:
-        raise DeviceUnavailable(f"{transport.address}: {error}") from None
-
-
-def _version(text: str) -> Version:
-    major, minor = re.findall(r"\d+", text)[:2]
-    return int(major), int(minor)
+        raise DeviceUnavailable(f"{transport.address.label}: {error}") from None
 
 
 def require_venv(transport: Transport, python: PythonOnDevice) -> None:
     """Raise `DeviceUnavailable` with the next command if no environment can be made."""
     if not python.has_venv:
         raise DeviceUnavailable(
-            f"{transport.address}: its Python has no venv; on the device, sudo apt install python3-venv, "
+            f"{transport.address.label}: its Python has no venv; on the device, sudo apt install python3-venv, "
             f"then mnet device setup --device {transport.address}"
         )
 
@@ -80,17 +73,17 @@ def require_system_numpy(transport: Transport, python: PythonOnDevice, planned: 
     if planned.least_numpy is None:
         return
     code = "import numpy; print(numpy.__version__)"
-    result = transport.run([python.path, "-c", code], deadline=deadline.within(PROBE_TIMEOUT_S))
+    result = transport.run([python.path, "-I", "-c", code], deadline=deadline.within(PROBE_TIMEOUT_S))
     if result.return_code != 0:
         raise DeviceUnavailable(
-            f"{transport.address}: NumPy has no wheel for 32-bit systems; on the device, "
+            f"{transport.address.label}: NumPy has no wheel for 32-bit systems; on the device, "
             f"sudo apt install python3-numpy, then mnet device setup --device {transport.address}"
         )
-    found = result.stdout.split()[-1]
-    if not planned.least_numpy <= _version(found) < (2, 0):
+    found = (result.stdout.split() or [""])[-1]
+    if not planned.least_numpy <= version_pair(f"{transport.address.label}: NumPy", found) < (2, 0):
         least = ".".join(map(str, planned.least_numpy))
         raise DeviceUnavailable(
-            f"{transport.address}: {planned.requirements[0]} needs NumPy {least} or later and before 2. "
+            f"{transport.address.label}: {planned.requirements[0]} needs NumPy {least} or later and before 2. "
             f"Received: {found}, the system's. Use Raspberry Pi OS 12, or a 64-bit system"
         )
 
@@ -100,6 +93,6 @@ def require_space(transport: Transport, userland: Userland) -> None:
     free = userland.free_home_bytes
     if free is not None and free < NEEDED_BYTES:
         raise DeviceUnavailable(
-            f"{transport.address}: {format_bytes(NEEDED_BYTES)} are needed in {userland.home}. "
+            f"{transport.address.label}: {format_bytes(NEEDED_BYTES)} are needed in {userland.home}. "
             f"Received: {format_bytes(free)} free. Remove something there"
         )

@@ -188,7 +188,7 @@ def build(venv: Path, order: dict[str, Any], source: list[str], runner: Runner) 
     runner.run("pip", [python, *PIP, *ONLY_WHEELS, *source, *dependencies, *order["requirements"]])
     for engine, module in order["imports"].items():
         emit("stage", text=f"loading {engine}")
-        runner.run("import", [python, "-c", f"import numpy, {module}"])
+        runner.run("import", [python, "-I", "-c", f"import numpy, {module}"])
     runner.check()
     shutil.rmtree(temporary)
     write_marker(venv, order)

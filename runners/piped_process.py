@@ -45,6 +45,7 @@ class PipedProcess(RemoteProcess):
         self.argv, self.name = tuple(argv), name
         self._stdout, self._stderr, self._unsent = bytearray(), bytearray(), bytearray()
         self._stopped = False
+        self._taken_bytes = 0
         self._process = _started(command, environment)
         self._input, self._output, self._errors = _pipes(self._process)
         self._selector = selectors.DefaultSelector()
@@ -141,11 +142,12 @@ class PipedProcess(RemoteProcess):
     def _take(self, stream: IO[bytes], kept: bytearray) -> None:
         chunk = os.read(stream.fileno(), _CHUNK_BYTES)
         kept += chunk
+        self._taken_bytes += len(chunk) if kept is self._stdout else 0
         if not chunk:
             self._selector.unregister(stream)
             stream.close()
         del self._stderr[:-STDERR_KEPT_BYTES]
-        if len(self._stdout) > OUTPUT_LIMIT_BYTES:
+        if self._taken_bytes > OUTPUT_LIMIT_BYTES:
             self.stop()
             words = f"{self.name} wrote more than {OUTPUT_LIMIT_BYTES} bytes and was stopped"
             raise CommandFailed(words, command=self.argv, return_code=-signal.SIGKILL, output="")

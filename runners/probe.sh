@@ -54,7 +54,6 @@ cores() {
 }
 
 system() {
-    say system "$(uname -s)"
     say machine "$(uname -m)"
     say kernel "$(uname -r)"
     if [ -r /etc/os-release ]; then
@@ -71,7 +70,6 @@ system() {
 # An emulator shows in how this shell was started. It is asked from another process: qemu-user hides itself from the
 # one that looks at /proc/self.
 emulation() {
-    say qemu_cpu "${QEMU_CPU-}"
     say executable "$(readlink "/proc/$$/exe" 2>/dev/null)"
     say command_line "$( { tr '\000' ' ' <"/proc/$$/cmdline"; } 2>/dev/null | cut -c 1-200)"
 }
@@ -92,6 +90,8 @@ clocks() {
         if [ "$line" = 0 ]; then continue; fi
         read_line "$folder/cpufreq/scaling_cur_freq"
         say clock "$line"
+        read_line "$folder/cpufreq/scaling_max_freq"
+        say clock_limit "$line"
         read_line "$folder/cpufreq/scaling_governor"
         say governor "$line"
     done
@@ -160,14 +160,6 @@ free_space() {
     fi
 }
 
-# Whoever measures holds this file locked; without the tool that asks, its being there has to do.
-session_lock() {
-    lock=${TMPDIR:-/tmp}/mnet-bench.lock
-    if [ ! -r "$lock" ] || { has flock && flock -n "$lock" true 2>/dev/null; }; then return; fi
-    read_line "$lock"
-    say session "${line:-another session}"
-}
-
 device() {
     system
     model
@@ -187,12 +179,9 @@ conditions() {
 
 userland() {
     say glibc "$(getconf GNU_LIBC_VERSION 2>/dev/null)"
-    if has dpkg; then say dpkg "$(dpkg --print-architecture)"; fi
     python_facts "${1:-python3}"
     say home "$HOME"
     free_space free_home_kib "$HOME"
-    free_space free_tmp_kib "${TMPDIR:-/tmp}"
-    session_lock
 }
 
 # Nothing that runs may read the rest of this text.

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 
 from mnet_deploy.errors import LinkLost
 from mnet_deploy.measurement.device_info import Conditions, Core, DeviceInfo
+from mnet_deploy.terminal import printable
 
 _LAST_LINE = "end=probe"
 _HZ_PER_KHZ = 1000.0
 _BYTES_PER_KIB = 1024
 _MILLI = 1000.0
+_WHOLE = re.compile("-?[0-9]{1,18}")  # more digits are no number of ours
+_DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?")
+_MOST_CORES = 8192  # of a Linux kernel (CONFIG_NR_CPUS)
 _PLAUSIBLE_C = (-40.0, 150.0)  # a sensor that is not there often reads 0 K or the largest number
 _IDLE_FIELDS = (3, 4)  # of /proc/stat: idle, iowait
 _STAT_FIELDS = 8  # user nice system idle iowait irq softirq steal; the guests' that follow are in user already
@@ -70,25 +74,19 @@ class Userland:
         python: None if there is none.
         broken_python: path of an interpreter that is there and does not run.
         glibc: version of the C library, such as `2.36`.
-        dpkg_architecture: of Debian's packages, such as `arm64` or `armhf`.
         home: the user's folder.
         free_home_bytes: free space there.
-        free_tmp_bytes: free space where temporary files go.
-        session: who measures on the device at this moment.
     """
 
     python: PythonOnDevice | None = None
     broken_python: str | None = None
     glibc: str | None = None
-    dpkg_architecture: str | None = None
     home: str | None = None
     free_home_bytes: int | None = None
-    free_tmp_bytes: int | None = None
-    session: str | None = None
 
 
 def parse_answers(text: str) -> Answers:
-    """Return {key: values in their order}.
+    """Return {key: values in their order}, without what a terminal would obey.
 
     Raises:
         LinkLost: the last line is missing.
@@ -100,7 +98,7 @@ def parse_answers(text: str) -> Answers:
     for line in lines:
         key, _, value = line.partition("=")
         if value.strip():
-            answers[key].append(value.strip())
+            answers[key].append(printable(value.strip()))
     return dict(answers)
 
 
@@ -122,16 +120,20 @@ def device_info(answers: Answers, address: str) -> DeviceInfo:
 
 def conditions(answers: Answers) -> Conditions:
     """Return what the answers to `conditions` say."""
-    clocks = [_int(value) for value in answers.get("clock", ())]
     return Conditions(
         throttle_bits=_throttle_bits(answers),
         temperature_c=_temperature_c(answers),
         governor=",".join(dict.fromkeys(answers.get("governor", ()))) or None,
-        clocks_hz=tuple(clock * _HZ_PER_KHZ for clock in clocks if clock),
+        clocks_hz=_clocks_hz(answers, "clock"),
+        limits_hz=_clocks_hz(answers, "clock_limit"),
         load_1min=_float(_first(answers, "load")),
         busy_cores=_busy_cores(answers),
         free_memory_bytes=_bytes(_first(answers, "available_kib")),
     )
+
+
+def _clocks_hz(answers: Answers, key: str) -> tuple[float, ...]:
+    return tuple(clock * _HZ_PER_KHZ for value in answers.get(key, ()) if (clock := _int(value)))
 
 
 def userland(answers: Answers) -> Userland:
@@ -142,11 +144,8 @@ def userland(answers: Answers) -> Userland:
         python=_python(answers, version),
         broken_python=_first(answers, "python_broken"),
         glibc=version,
-        dpkg_architecture=_first(answers, "dpkg"),
         home=_first(answers, "home"),
         free_home_bytes=_bytes(_first(answers, "free_home_kib")),
-        free_tmp_bytes=_bytes(_first(answers, "free_tmp_kib")),
-        session=_first(answers, "session"),
     )
 
 
@@ -183,9 +182,11 @@ def _cores(answers: Answers) -> tuple[Core, ...]:
     cores = []
     for entry in answers.get("core", ()):
         number, _, khz = entry.partition(" ")
-        clock = _int(khz)
-        cores.append(Core(number=int(number), max_clock_hz=clock * _HZ_PER_KHZ if clock else None))
-    counted = range(_int(_first(answers, "processors")) or 0)
+        clock, found = _int(khz), _int(number)
+        if found is None:
+            continue
+        cores.append(Core(number=found, max_clock_hz=clock * _HZ_PER_KHZ if clock else None))
+    counted = range(min(_int(_first(answers, "processors")) or 0, _MOST_CORES))
     return tuple(sorted(cores, key=lambda core: core.number)) or tuple(Core(number=number) for number in counted)
 
 
@@ -196,13 +197,13 @@ def _emulator(answers: Answers) -> str | None:
 
 
 def _throttle_bits(answers: Answers) -> int | None:
-    said = re.fullmatch(r"throttled=(0x[0-9a-fA-F]+)", _first(answers, "vcgencmd_throttled") or "")
+    said = re.fullmatch(r"throttled=(0x[0-9a-fA-F]{1,8})", _first(answers, "vcgencmd_throttled") or "")
     if said:
         return int(said[1], 16)
     # The kernel's copy is deprecated (Linux, drivers/firmware/raspberrypi.c) and was seen at 0 while vcgencmd had bits:
     # a 0 there proves nothing.
     copied = _first(answers, "firmware_throttled")
-    bits = int(copied, 16) if copied and re.fullmatch(r"(0x)?[0-9a-fA-F]+", copied) else 0
+    bits = int(copied, 16) if copied and re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", copied) else 0
     return bits or None
 
 
@@ -220,21 +221,27 @@ def _temperature_c(answers: Answers) -> float | None:
 
 
 def _busy_cores(answers: Answers) -> float | None:
-    moments = [[int(ticks) for ticks in stat.split()[1 : 1 + _STAT_FIELDS]] for stat in answers.get("stat", ())]
+    moments = [_ticks(stat) for stat in answers.get("stat", ())]
     cores = _int(_first(answers, "stat_cores"))
-    if len(moments) != 2 or not cores:
+    if len(moments) != 2 or not cores or any(len(moment) != _STAT_FIELDS for moment in moments):
         return None
     passed = [max(0, after - before) for before, after in zip(*moments, strict=True)]
     total = sum(passed)
     return cores * (total - sum(passed[field] for field in _IDLE_FIELDS)) / total if total else None
 
 
+def _ticks(stat: str) -> list[int]:
+    """Return the fields of a line of /proc/stat that count, those that are none left out."""
+    found = (_int(field) for field in stat.split()[1 : 1 + _STAT_FIELDS])
+    return [ticks for ticks in found if ticks is not None]
+
+
 def _int(text: str | None) -> int | None:
-    return int(text) if text and re.fullmatch(r"-?[0-9]+", text) else None
+    return int(text) if text and _WHOLE.fullmatch(text) else None
 
 
 def _float(text: str | None) -> float | None:
-    return float(text) if text and re.fullmatch(r"[0-9]+(\.[0-9]*)?", text) else None
+    return float(text) if text and _DECIMAL.fullmatch(text) else None
 
 
 def _bytes(text: str | None) -> int | None:

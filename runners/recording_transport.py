@@ -4,8 +4,9 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from mnet_deploy.errors import CommandFailed, DeviceError
@@ -16,7 +17,7 @@ from mnet_deploy.runners.whole_file import write_whole
 
 
 class RecordingTransport(Transport):
-    """A transport that remembers; `close` writes the transcript."""
+    """A transport that remembers; the transcript is written when it is left as a context manager."""
 
     def __init__(self, inner: Transport, path: Path, *, replacements: Mapping[str, str] | None = None) -> None:
         """Plan it.
@@ -66,11 +67,25 @@ class RecordingTransport(Transport):
             record["content_base64"] = base64.b64encode(local.read_bytes()).decode("ascii")
         return size_bytes
 
-    def close(self) -> None:
-        """Close the other transport and write the transcript."""
-        self._inner.close()
-        with suppress(CommandFailed):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it and write the transcript.
+
+        Raises:
+            CommandFailed: it cannot be written; that does not hide an error of the session.
+        """
+        self.close()
+        try:
             self.write()
+        except CommandFailed as unwritten:
+            if error is None:
+                raise
+            error.add_note(str(unwritten))
+
+    def close(self) -> None:
+        """Close the other transport; `write` writes the transcript."""
+        self._inner.close()
 
     def write(self) -> None:
         """Write the transcript.

@@ -29,7 +29,7 @@ def after_start(stdout: bytes, mark: str) -> bytes | None:
 
 def split_end(stderr: str, mark: str) -> tuple[str, int | None]:
     """Return stderr without the mark, and the exit status (negative: the signal), None if the end is not there."""
-    found = re.search(rf"\n{re.escape(mark)} (\d+)\n", stderr)
+    found = re.search(rf"\n{re.escape(mark)} ([0-9]{{1,3}})\n", stderr)
     if found is None:
         return stderr, None
     status = int(found[1])

@@ -61,7 +61,7 @@ class Device(Transport):
             return "look", self.look(), 0
         if "download" in argv:
             return "index", "", 0 if self.index else 1
-        if "import numpy" in argv[2]:
+        if "import numpy" in argv[-1]:
             return "numpy", f"{self.numpy}\n", 0 if self.numpy else 1
         raise AssertionError(argv)
 
