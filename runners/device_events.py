@@ -14,6 +14,7 @@ from mnet_deploy.measurement.json_values import read_as
 from mnet_deploy.terminal import printable
 
 LONGEST_TEXT = 500  # characters of a text that ends in a message
+LONGEST_FIELD = 1000  # characters of any text
 LONGEST_NUMBER = 18  # digits of a whole number, which fit into 64 bits
 HIGHEST_S = 1e9  # 30 years
 
@@ -246,7 +247,10 @@ def _whole_number(text: str) -> float:
 
 
 def _printable(values: Event) -> Event:
-    return {name: printable(value) if isinstance(value, str) else value for name, value in values.items()}
+    """Return the fields with texts that can be printed; none of ours is as long as what is cut off."""
+    return {
+        name: printable(value[:LONGEST_FIELD]) if isinstance(value, str) else value for name, value in values.items()
+    }
 
 
 def _require_times(*times_s: float) -> None:

@@ -37,11 +37,6 @@ class BaselineResult:
     compared: tuple[Compared, ...]
     max_slowdown: float
 
-    @property
-    def exit_status(self) -> int:
-        """Of a command whose purpose is the comparison."""
-        return int(self.status)
-
     def to_json(self) -> dict[str, Any]:
         """Return the figures."""
         return {

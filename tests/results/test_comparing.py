@@ -175,19 +175,19 @@ def test_too_few_blocks_are_no_baseline(measurement, saved, count):
 
 
 def test_a_run_of_nothing_proves_nothing(measurement, saved):
-    assert compare_to_baseline([], saved(measurement(STEADY)).path, 0.05).exit_status == 3
+    assert compare_to_baseline([], saved(measurement(STEADY)).path, 0.05).status == 3
 
 
 def test_an_invalid_run_is_not_comparable(measurement, saved):
     baseline = saved(measurement(STEADY)).path
     bad = replace(measurement(STEADY), verdict=Verdict.INVALID, reasons=())
-    assert compare_to_baseline([bad], baseline, 0.05).exit_status == 3
+    assert compare_to_baseline([bad], baseline, 0.05).status == 3
 
 
 def test_a_baseline_needs_no_raw_samples(measurement, saved):
     files = saved(measurement(STEADY))
     files.raw_path.unlink()
-    assert compare_to_baseline([measurement(STEADY)], files.path, 0.05).exit_status == 0
+    assert compare_to_baseline([measurement(STEADY)], files.path, 0.05).status == 0
 
 
 def test_a_baseline_that_is_no_run_is_an_error(measurement, tmp_path):
