@@ -5,8 +5,8 @@ which git ignores. RUN is the id that list prints or the beginning of it, the be
 latest. diff refuses what was not measured under the same conditions, names what differs and exits with 2.
 
 check reads a table of latencies from anywhere, a CSV with a column model and some of config, threads, alpha,
-resolution_px, mean_ms, median_ms, min_ms, max_ms, count, window_s, required_window_s (or a JSON list of such rows), and
-says what makes its figures doubtful. Exit status 1: something does.
+resolution_px, mean_ms, median_ms, min_ms, max_ms, count, required_count, window_s, required_window_s (or a JSON list of
+such rows), and says what makes its figures doubtful. Exit status 1: something does.
 """
 
 import argparse
@@ -118,7 +118,8 @@ def _csv(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from mnet_deploy.measurement.table_checks import check_table, rows_from_csv, rows_from_json
+    from mnet_deploy.measurement.table_checks import check_table
+    from mnet_deploy.measurement.table_rows import rows_from_csv, rows_from_json
 
     try:
         text = args.table.read_text(encoding="utf-8")

@@ -1,5 +1,6 @@
 """Turn option texts into values; what does not fit is an error that names the option."""
 
+import math
 import re
 from enum import StrEnum
 from typing import TypeVar
@@ -7,6 +8,7 @@ from typing import TypeVar
 from mnet_deploy.errors import SpecError
 
 _Enum = TypeVar("_Enum", bound=StrEnum)
+MOST_DIGITS = 18  # of any number that is meant
 
 
 def member(enum: type[_Enum], text: str, option: str) -> _Enum:
@@ -27,21 +29,24 @@ def whole_number(text: str, option: str) -> int:
     Raises:
         SpecError: something else.
     """
-    if not (text.isascii() and text.isdecimal()):
-        raise SpecError(f"{option} takes a whole number. Received: {text!r}")
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise SpecError(f"{option} takes a whole number. Received: {_short(text)}")
     return int(text)
 
 
 def number(text: str, option: str) -> float:
-    """Return a number.
+    """Return a finite number.
 
     Raises:
         SpecError: something else.
     """
     try:
-        return float(text)
+        found = float(text)
     except ValueError:
-        raise SpecError(f"{option} takes a number. Received: {text!r}") from None
+        found = math.nan
+    if not math.isfinite(found):
+        raise SpecError(f"{option} takes a number. Received: {_short(text)}")
+    return found
 
 
 _UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -55,8 +60,8 @@ def duration_s(text: str, option: str) -> float:
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)", text.strip())
     unit_s = _UNITS_S.get((found[2] or "s") if found else "")
-    if found is None or unit_s is None:
-        raise SpecError(f"{option} takes a time such as 90s, 30m or 2h. Received: {text!r}")
+    if found is None or unit_s is None or len(found[1]) > MOST_DIGITS:
+        raise SpecError(f"{option} takes a time such as 90s, 30m or 2h. Received: {_short(text)}")
     return float(found[1]) * unit_s
 
 
@@ -67,6 +72,10 @@ def fraction(text: str, option: str) -> float:
         SpecError: something else.
     """
     found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(%?)", text.strip())
-    if found is None:
-        raise SpecError(f"{option} takes a share such as 5% or 0.05. Received: {text!r}")
+    if found is None or len(found[1]) > MOST_DIGITS:
+        raise SpecError(f"{option} takes a share such as 5% or 0.05. Received: {_short(text)}")
     return float(found[1]) / (100 if found[2] else 1)
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 60 else f"{text[:57]!r}..."

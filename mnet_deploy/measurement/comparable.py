@@ -1,6 +1,6 @@
 """Which measurements may be compared: all that is not the question has to be the same."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from mnet_deploy.errors import SpecError
@@ -15,6 +15,7 @@ CONDITIONS: dict[str, Callable[[Measurement], Any]] = {
     "memory": lambda one: one.device.memory_bytes,
     "os": lambda one: one.device.os,
     "machine": lambda one: one.engine.machine or one.device.machine,
+    "highest clock": lambda one: _highest_clock(one),
     "governor": lambda one: one.before.governor,
     "engine": lambda one: one.engine.name,
     "engine version": lambda one: one.engine.version,
@@ -26,38 +27,32 @@ CONDITIONS: dict[str, Callable[[Measurement], Any]] = {
     "precision": lambda one: one.file.precision,
 }
 
-# What may differ where two files of one run are compared: whatever makes one an alternative to the other.
-VERSUS = ("engine", "engine version", "delegate", "session options", "model", "precision")
-# A baseline and a later run: two builds of one model, everything else the same.
-BASELINE: tuple[str, ...] = ()
-# Two stored runs, as for a baseline.
-DIFF: tuple[str, ...] = ()
 
-
-def require_comparable(a: Measurement, b: Measurement, *, ignore: Iterable[str] = ()) -> None:
+def require_comparable(a: Measurement, b: Measurement) -> None:
     """Refuse two measurements whose conditions differ.
 
-    Args:
-        a: one.
-        b: another.
-        ignore: names of `CONDITIONS` that may differ, such as `VERSUS`; never `emulated`.
-
     Raises:
-        SpecError: a condition differs, or there is none of an ignored name.
+        SpecError: a condition differs; the message names the first one.
     """
-    ignored = set(ignore)
-    may_be = [name for name in CONDITIONS if name != "emulated"]
-    if unknown := sorted(ignored - set(may_be)):
-        raise SpecError(f"what may be ignored is one of {', '.join(may_be)}. Received: {', '.join(unknown)}")
     for name, of in CONDITIONS.items():
-        if name in ignored:
-            continue
         first, second = of(a), of(b)
         if first != second:
             raise SpecError(
                 f"only measurements under the same conditions can be compared. Received: {name} {_text(name, first)} "
                 f"and {name} {_text(name, second)}; {_remedy(name)}"
             )
+
+
+def _highest_clock(one: Measurement) -> str | None:
+    """Return what the cores that were used can have, or the limit that the system sets them."""
+    device, used = one.device, one.engine.affinity
+    limits = one.before.limits_hz if len(one.before.limits_hz) == len(device.cores) else [None] * len(device.cores)
+    clocks = [
+        min(clock for clock in (core.max_clock_hz, limit) if clock is not None)
+        for core, limit in zip(device.cores, limits, strict=True)
+        if (used is None or core.number in used) and (core.max_clock_hz is not None or limit is not None)
+    ]
+    return f"{max(clocks) / 1e6:.0f} MHz" if clocks else None
 
 
 def _text(name: str, value: object) -> str:

@@ -1,72 +1,21 @@
 """The checks of our own measurements on tables of others, as far as their columns go."""
 
-import csv
-import io
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from mnet_deploy.errors import ResultFormatError
 from mnet_deploy.measurement import predicates
-from mnet_deploy.measurement.json_values import read_as
+from mnet_deploy.measurement.table_rows import TableRow
 from mnet_deploy.units import format_seconds
 
 # Repeated runs of one row differ by 3.3 % or less in nine of ten pairs (run_1 against ranging mode in the open division
-# of MLPerf Inference v0.5 to v3.0, mlcommons/inference_results_*). A larger model that is faster by more is no chance.
-GRID_TOLERANCE = 0.05
+# of MLPerf Inference v0.5 to v3.0, mlcommons/inference_results_*). A larger model that is faster by more, or more
+# threads that are slower by more, are no chance.
+RUN_TOLERANCE = 0.05
 # As many rows in a run with the same minimum, to the last digit, are no coincidence if their means differ.
 SAME_MIN_ROWS = 3
 SAME_MEAN = 0.02
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableRow:
-    """A row of a table of latencies; None is what the table does not have.
-
-    Attributes:
-        model: what was timed.
-        config: what one program timed in a run, device and software, in the order of the rows.
-        threads: of the engine.
-        alpha: width of the model.
-        resolution_px: of its input.
-        mean_s: of the latencies.
-        median_s: of them.
-        min_s: the smallest.
-        max_s: the largest.
-        count: of inferences.
-        required_count: that the rules of the table ask for.
-        window_s: for which inferences were timed.
-        required_window_s: that the rules of the table ask for.
-        samples_s: the latencies themselves.
-    """
-
-    model: str
-    config: str = ""
-    threads: int | None = None
-    alpha: float | None = None
-    resolution_px: int | None = None
-    mean_s: float | None = None
-    median_s: float | None = None
-    min_s: float | None = None
-    max_s: float | None = None
-    count: int | None = None
-    required_count: int | None = None
-    window_s: float | None = None
-    required_window_s: float | None = None
-    samples_s: tuple[float, ...] = ()
-
-    @property
-    def latency_s(self) -> float | None:
-        """The median, or the mean where there is none."""
-        return self.median_s if self.median_s is not None else self.mean_s
-
-    @property
-    def label(self) -> str:
-        """What tells it from the others."""
-        threads = None if self.threads is None else f"{self.threads} thread{'s' * (self.threads != 1)}"
-        return ", ".join(text for text in (self.config, self.model, threads) if text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,8 +36,9 @@ class Finding:
 def check_table(rows: Iterable[TableRow]) -> tuple[Finding, ...]:
     """Return what makes the figures of a table doubtful; nothing for a clean one."""
     rows = tuple(rows)
-    alone = (finding for row in rows for finding in _alone(row))
-    return (*alone, *(finding for check in TOGETHER for finding in check(rows)))
+    alone = tuple(finding for row in rows for finding in _alone(row))
+    possible = [row for row in rows if not _impossible(row)]  # the others compute with latencies
+    return (*alone, *(finding for check in TOGETHER for finding in check(possible)))
 
 
 def _window(row: TableRow) -> str | None:
@@ -142,6 +92,8 @@ def _alone(row: TableRow) -> Iterator[Finding]:
     for name, check in ALONE.items():
         if seen := check(row):
             yield Finding(check=name, rows=(row.label,), text=f"{row.label}: {seen}.")
+            if check is _impossible:
+                return
 
 
 def _groups(rows: Iterable[TableRow], key: Callable[[TableRow], Any]) -> Iterator[list[TableRow]]:
@@ -157,6 +109,8 @@ def _slower_with_threads(rows: Sequence[TableRow]) -> Iterator[Finding]:
         for row in group:
             if one is None or not row.threads or one.latency_s is None or row.latency_s is None:
                 continue
+            if row.latency_s <= (1 + RUN_TOLERANCE) * one.latency_s:
+                continue  # what two runs may differ by
             if seen := predicates.slower_with_threads(one.latency_s, row.latency_s, row.threads):
                 yield Finding(check="slower_with_threads", rows=(row.label, one.label), text=f"{row.label}: {seen}.")
 
@@ -194,7 +148,7 @@ def _not_monotone(rows: Sequence[TableRow]) -> Iterator[Finding]:
         for line in (*_groups(grid, lambda row: row.alpha), *_groups(grid, lambda row: row.resolution_px)):
             ordered = sorted(line, key=lambda row: (row.alpha or 0.0, row.resolution_px or 0))
             for small, large in pairwise(ordered):
-                if (large.latency_s or 0.0) * (1 + GRID_TOLERANCE) < (small.latency_s or 0.0):
+                if (large.latency_s or 0.0) * (1 + RUN_TOLERANCE) < (small.latency_s or 0.0):
                     yield Finding(
                         check="not_monotone",
                         rows=(small.label, large.label),
@@ -208,46 +162,3 @@ TOGETHER: tuple[Callable[[Sequence[TableRow]], Iterator[Finding]], ...] = (
     _growing_list,
     _not_monotone,
 )
-
-
-def rows_from_csv(text: str) -> tuple[TableRow, ...]:
-    """Read rows from a CSV with a header: names as in `TableRow`, or with `_ms` for `_s`; others are left out.
-
-    Raises:
-        ResultFormatError: there is no column `model`, or a cell is not of its type.
-    """
-    kinds = {field.name: field.type for field in fields(TableRow) if field.name != "samples_s"}
-    try:
-        listed = [_cells(row, kinds) for row in csv.DictReader(io.StringIO(text), strict=True)]
-        return tuple(read_as(TableRow, row, f"row {number}") for number, row in enumerate(listed, 1))
-    except (ValueError, csv.Error) as error:
-        raise ResultFormatError(f"expected a CSV with a column model and latencies. Received: {error}") from error
-
-
-def _cells(row: dict[str, str], kinds: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for column, cell in row.items():
-        scale = 1e-3 if isinstance(column, str) and column.endswith("_ms") else 1.0
-        name = f"{column[:-3]}_s" if scale != 1.0 else column
-        if name not in kinds or not cell:
-            continue
-        if kinds[name] is str:
-            found[name] = cell
-        else:
-            found[name] = int(cell) if kinds[name] == int | None else float(cell) * scale
-    return found
-
-
-def rows_from_json(text: str) -> tuple[TableRow, ...]:
-    """Read rows from a JSON list of objects with the names of `TableRow`.
-
-    Raises:
-        ResultFormatError: it is something else.
-    """
-    try:
-        listed = json.loads(text)
-        if not isinstance(listed, list):
-            raise ValueError("JSON that is no list")
-        return tuple(read_as(TableRow, row, f"row {number}") for number, row in enumerate(listed, 1))
-    except (ValueError, RecursionError) as error:
-        raise ResultFormatError(f"expected a JSON list of rows. Received: {error}") from error

@@ -11,15 +11,15 @@ from mnet_deploy.text_table import render_table
 from mnet_deploy.units import format_bytes, format_seconds
 
 _UNKNOWN = "-"
-_LIST_HEADER = ("id", "date (UTC)", "device", "file", "engine", "threads", "median", "verdict")
+_LIST_HEADER = ("id", "date (UTC)", "device", "file", "engine", "delegate", "threads", "median", "verdict")
 _CONDITIONS_HEADER = ("state", "throttled", "temp. °C", "governor", "clock MHz", "load", "busy cores", "free memory")
-_DIFF_HEADER = ("file", "engine", "threads", "old", "new", "new/old", "95 % interval")
+_DIFF_HEADER = ("file", "engine", "delegate", "threads", "old", "new", "new/old", "95 % interval")
 
 
 def list_text(runs: Iterable[Run]) -> str:
     """Return a line a measurement."""
     rows = [_list_row(run, measurement) for run in runs for measurement in run.measurements]
-    return render_table(_LIST_HEADER, rows, align="<<<<<>><")
+    return render_table(_LIST_HEADER, rows, align="<<<<<<>><")
 
 
 def _list_row(run: Run, measurement: Measurement) -> tuple[str, ...]:
@@ -30,6 +30,7 @@ def _list_row(run: Run, measurement: Measurement) -> tuple[str, ...]:
         f"{device} (emulated)" if measurement.device.emulated else device,
         measurement.file.file,
         _engine(measurement),
+        measurement.engine.delegate or _UNKNOWN,
         str(measurement.config.threads),
         _seconds(measurement.median_s),
         str(measurement.verdict),
@@ -80,7 +81,7 @@ def diff_text(found: Comparisons) -> str:
         return ""
     rows = [_diff_row(one) for one in found.compared]
     sentences = [f"{change_text(one)}: {_judgement(one)}" for one in found.compared]
-    return "\n".join((render_table(_DIFF_HEADER, rows, align="<<>>>>>"), "", *sentences))
+    return "\n".join((render_table(_DIFF_HEADER, rows, align="<<<>>>>>"), "", *sentences))
 
 
 def _diff_row(one: Compared) -> tuple[str, ...]:
@@ -89,7 +90,8 @@ def _diff_row(one: Compared) -> tuple[str, ...]:
     times = (_seconds(one.old.median_s), _seconds(one.new.median_s))
     config = one.new.config
     engine = f"{config.engine} (emulated)" if one.new.device.emulated else config.engine
-    return (one.new.file.file, engine, str(config.threads), *times, f"{one.ratio.value:.3f}", interval)
+    delegate = one.new.engine.delegate or _UNKNOWN
+    return (one.new.file.file, engine, delegate, str(config.threads), *times, f"{one.ratio.value:.3f}", interval)
 
 
 def _judgement(one: Compared) -> str:

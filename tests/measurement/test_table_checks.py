@@ -6,7 +6,8 @@ import json
 import pytest
 
 from mnet_deploy.errors import ResultFormatError
-from mnet_deploy.measurement.table_checks import TableRow, check_table, rows_from_csv, rows_from_json
+from mnet_deploy.measurement.table_checks import check_table
+from mnet_deploy.measurement.table_rows import TableRow, rows_from_csv, rows_from_json
 
 # Raspberry Pi 5, 2.4 GHz: Tencent/ncnn@a4d2ea1, benchmark/README.md
 NCNN_PI_5 = """
@@ -148,6 +149,7 @@ def test_published_grids(test_data):
         ({"median_s": 0.01, "mean_s": 0.012}, ["mean_over_median"]),
         ({"median_s": 0.01, "min_s": 0.011, "max_s": 0.012}, ["disordered"]),
         ({"median_s": 0.0}, ["impossible_latency"]),
+        ({"mean_s": 0.0, "min_s": 0.01, "max_s": 0.2, "samples_s": (0.01, 0.01)}, ["impossible_latency"]),
         ({"samples_s": (0.01, 0.01, 0.01)}, ["coarse_timer"]),
         ({"samples_s": (0.01, 0.011, 0.01)}, ["coarse_timer"]),
         ({"samples_s": (0.01, 0.01001, 0.0105)}, []),
@@ -156,6 +158,17 @@ def test_published_grids(test_data):
 )
 def test_rows_by_themselves(row, expected):
     assert checks(check_table([TableRow(model="m", **row)])) == expected
+
+
+def test_a_row_that_no_clock_gives_is_compared_with_none():
+    rows = [TableRow(model="m", threads=count, mean_s=mean_s) for count, mean_s in ((1, 0.0), (4, 0.01))]
+    assert checks(check_table(rows)) == ["impossible_latency"]
+
+
+@pytest.mark.parametrize(("four_s", "expected"), [(0.01001, []), (0.0104, []), (0.0106, ["slower_with_threads"])])
+def test_threads_may_be_slower_by_what_two_runs_differ(four_s, expected):
+    rows = [TableRow(model="m", threads=count, mean_s=mean_s) for count, mean_s in ((1, 0.01), (4, four_s))]
+    assert checks(check_table(rows)) == expected
 
 
 def test_the_same_minimum_in_other_programs_is_no_grown_list():
@@ -178,6 +191,9 @@ def test_rows_of_json_are_those_of_csv():
         (rows_from_csv, "model,threads\nm,1.5\n"),
         (rows_from_csv, "model,mean_ms\nm,nan\n"),
         (rows_from_csv, 'model\n"m'),
+        (rows_from_csv, ""),
+        (rows_from_csv, "model,mean_ms\n"),
+        (rows_from_json, "[]"),
         (rows_from_json, "{"),
         (rows_from_json, "{}"),
         (rows_from_json, "[1]"),

@@ -39,6 +39,18 @@ def test_list_has_a_line_a_measurement(measurement, saved, results):
         assert text in rows[0]
 
 
+def test_list_and_diff_tell_delegates_apart(measurement, saved, results):
+    alone = measurement()
+    alone = replace(alone, config=replace(alone.config, delegate="none"), engine=replace(alone.engine, delegate="none"))
+    both = [run_id(saved(measurement(), alone)) for _ in range(2)]
+    header, _, first, second, *_ = results("list")[1].splitlines()
+    place = header.index("delegate")
+    assert [row[place:].split()[0] for row in (first, second)] == ["xnnpack", "none"]
+    header, _, first, second, *_ = results("diff", *both)[1].splitlines()
+    place = header.index("delegate")
+    assert [row[place:].split()[0] for row in (first, second)] == ["xnnpack", "none"]
+
+
 def test_list_warns_of_what_it_cannot_read(measurement, saved, results, tmp_path):
     saved(measurement())
     (tmp_path / "mnet-results" / "notes.json").write_text("{}", encoding="utf-8")
