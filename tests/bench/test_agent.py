@@ -321,6 +321,23 @@ def test_the_collector_of_garbage_rests_during_the_loop():
     assert gc.isenabled()
 
 
+@pytest.mark.parametrize(
+    ("kernel", "bytes_of_a_pointer", "expected"),
+    [
+        ("aarch64", 8, "aarch64"),
+        ("aarch64", 4, "armv7l"),
+        ("armv8l", 4, "armv7l"),
+        ("armv6l", 4, "armv6l"),
+        ("x86_64", 8, "x86_64"),
+        ("x86_64", 4, "i686"),
+    ],
+)
+def test_the_machine_is_that_of_the_program_not_of_the_kernel(monkeypatch, kernel, bytes_of_a_pointer, expected):
+    monkeypatch.setattr(agent.platform, "machine", lambda: kernel)
+    monkeypatch.setattr(agent.struct, "calcsize", lambda form: bytes_of_a_pointer)
+    assert agent.machine() == expected
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32"])
 def test_random_integers_use_the_whole_range_and_are_the_same_every_time(dtype):
     values, limits = agent.random_values([1, 100, 100, 3], dtype), np.iinfo(dtype)

@@ -226,3 +226,12 @@ def test_what_is_no_transcript_is_refused(tmp_path, text):
     (tmp_path / "transcript.jsonl").write_text(text)
     with pytest.raises(ResultFormatError, match="expected a transcript"):
         FakeTransport.read(tmp_path / "transcript.jsonl")
+
+
+def test_a_transcript_that_cannot_be_written_is_an_error(tmp_path):
+    path = tmp_path / "no such folder" / "transcript.jsonl"
+    with pytest.raises(CommandFailed, match="cannot be written"), RecordingTransport(LocalTransport(), path):
+        pass
+    with pytest.raises(LinkLost, match="on the way") as caught, RecordingTransport(LocalTransport(), path):
+        raise LinkLost("on the way")
+    assert "cannot be written" in caught.value.__notes__[0]

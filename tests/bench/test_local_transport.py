@@ -5,6 +5,7 @@ import pytest
 
 from mnet_deploy import interrupts
 from mnet_deploy.errors import CommandFailed, CommandTimeout, LinkLost, SpecError
+from mnet_deploy.runners import piped_process
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.local_transport import LocalTransport
 
@@ -109,6 +110,14 @@ def test_long_output_on_both_ends_does_not_block(start):
     result = process.wait(Deadline.after(SOON))
     assert result.stdout == "x" * 500_000 + "\n"
     assert set(result.stderr) == {"e"}
+
+
+def test_all_that_is_written_counts_not_only_what_is_unread(start, monkeypatch):
+    monkeypatch.setattr(piped_process, "OUTPUT_LIMIT_BYTES", 1_000_000)
+    process = start("while True: print('x' * 100)")
+    with pytest.raises(CommandFailed, match="wrote more than 1000000 bytes and was stopped"):
+        for _ in process.lines(Deadline.after(SOON)):
+            pass
 
 
 def test_a_silent_program_is_waited_for_until_the_deadline_and_can_go_on(start):
