@@ -127,6 +127,11 @@ def test_the_temperature_is_the_processors(lines, temperature_c):
     assert probe_answers.conditions(answers(*lines)).temperature_c == temperature_c
 
 
+def test_limits_of_the_clock_are_those_of_the_cores():
+    said = answers("clock=600000", "clock_limit=1800000", "clock=600000", "clock_limit=1000000")
+    assert probe_answers.conditions(said).limits_hz == (1.8e9, 1e9)
+
+
 def test_governors_that_differ_are_all_named():
     found = answers("governor=schedutil", "governor=schedutil", "governor=performance")
     assert probe_answers.conditions(found).governor == "schedutil,performance"
