@@ -9,7 +9,7 @@ from mnet_deploy.artifact import Artifact, file_sha256, read_artifact, sidecar_p
 from mnet_deploy.errors import DeviceError, DeviceUnavailable, SpecError
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
-from mnet_deploy.measurement.run_config import DELEGATES, ENGINES, Protocol, RunConfig
+from mnet_deploy.measurement.run_config import DELEGATES, ENGINES, MOST_BLOCKS, Protocol, RunConfig
 from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.address import DeviceAddress
@@ -23,7 +23,6 @@ from mnet_deploy.runners.transport import Transport
 CONNECT_TIMEOUT_S = 60.0
 PINNED_GOVERNOR = "performance"
 SUSTAINED_BLOCK_S = 20.0  # between blocks the device rests while a process starts: keep that share small
-SUSTAINED_MOST_BLOCKS = 10_000  # as many as allowed: the time ends it
 _ENGINES_FOR = {".tflite": ("litert", "tflite-runtime"), ".onnx": ("onnxruntime",), ".ort": ("onnxruntime",)}
 
 
@@ -129,7 +128,7 @@ def sustaining(protocol: Protocol, duration_s: float, *, block_s: float | None) 
         protocol,
         block_s=min(SUSTAINED_BLOCK_S, duration_s / protocol.min_blocks) if block_s is None else block_s,
         max_interval=None,
-        max_blocks=SUSTAINED_MOST_BLOCKS,
+        max_blocks=MOST_BLOCKS,
         time_limit_s=duration_s,
     )
 
