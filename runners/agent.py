@@ -22,7 +22,8 @@ the count. Without that last line the run failed. What engines print goes to sta
 Standard input is the watchdog's: whoever started the agent keeps it open. When it ends, the agent exits with status 4
 at once; after --deadline-s with status 5. If an engine holds Python's lock, so that the watchdog cannot run, SIGALRM
 ends the process two seconds later. (`infer` without --deadline-s has no watchdog.) SIGTERM ends it, too. --pid-file
-holds the process number while the agent runs; after a signal it is left over.
+holds the process number while the agent runs; after a signal it is left over. What engines write to a temporary folder
+goes beside it.
 
 `infer` runs every entry of IN.npy (first axis: inputs of batch 1, in the model's own layout and element type) and
 writes what the model answers to OUT.npy. NAMES.json lists tensors inside the model whose values are wanted, too:
@@ -799,6 +800,8 @@ def main() -> int:
     try:
         if args.pid_file:
             Path(args.pid_file).write_text(f"{os.getpid()}\n", encoding="ascii")
+            # What engines leave in their temporary folder goes when the folder of whoever started this goes.
+            os.environ["TMPDIR"] = str(Path(args.pid_file).resolve().parent)
         if args.deadline_s is not None:
             watch(args)
         args.run(args)

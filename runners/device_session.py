@@ -143,8 +143,7 @@ class DeviceSession:
         self.allow(timeout_s)
         own = ["--nonce", nonce, "--deadline-s", f"{timeout_s:g}", "--pid-file", f"{self.folder}/{nonce}.pid"]
         deadline = Deadline.after(timeout_s)
-        # What an engine leaves in its temporary folder goes when the session's goes.
-        argv = ["env", f"TMPDIR={self.folder}", self._python, "-I", self._agent, command, *options, *own]
+        argv = [self._python, "-I", self._agent, command, *options, *own]
         process = self.transport.start(argv, deadline=deadline)
         try:
             return read_answer(process, nonce=nonce, what=what, deadline=deadline, times=command == "time")

@@ -6,45 +6,22 @@ block a round, forwards and backwards in turn (A B B A), so that whatever drifts
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from math import ceil
-from pathlib import Path
 from statistics import median
 
-from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, ToolMissing
+from mnet_deploy.errors import CommandFailed, DeviceError, ToolMissing
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
-from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement, label_of
-from mnet_deploy.measurement.run_config import Protocol, RunConfig
+from mnet_deploy.measurement.measurement import Block, Measurement
+from mnet_deploy.measurement.run_config import Protocol
 from mnet_deploy.measurement.statistics import interval_width, is_settled, median_interval
 from mnet_deploy.measurement.verdict import judge_run
-from mnet_deploy.runners.agent_events import AgentAnswer
-from mnet_deploy.runners.device_events import Ready, Samples, Start, Usage, Warmup
 from mnet_deploy.runners.device_session import DeviceSession
+from mnet_deploy.runners.timed_block import Candidate, time_block
 from mnet_deploy.units import format_seconds
 
 COOL_DOWN_POLL_S = 5.0
 SETTLED_ROUNDS = 2
-FASTEST_INFERENCE_S = 1e-5  # bounds the memory that the agent takes for a block
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """What is to be measured.
-
-    Attributes:
-        path: of the file on this machine.
-        file: what it is.
-        config: what it runs with.
-    """
-
-    path: Path
-    file: MeasuredFile
-    config: RunConfig
-
-    def __str__(self) -> str:
-        """Return what tells it from the others, for messages."""
-        return label_of(self.file, self.config)
 
 
 @dataclass(slots=True)
@@ -193,27 +170,19 @@ class MeasuringRun:
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
         started_s = self._clock() - self._began_s
-        what, limit_s = f"{candidate} on {self._session.transport.address.label}", self._protocol.block_timeout_s
-        options = _time_options(remote, candidate.config, self._protocol)
-        try:
-            answer = self._session.run_agent("time", options, what=what, timeout_s=limit_s)
-        except CommandTimeout:
-            raise CommandTimeout(
-                f"{what}: a block did not end within {limit_s:g} s and was stopped; allow more (--block-timeout), or "
-                "look what keeps the device busy"
-            ) from None
-        engine = _engine_info(answer, candidate)
-        if collected.engine is not None and engine != collected.engine:
+        timed = time_block(self._session, candidate, remote, self._protocol)
+        if collected.engine is not None and timed.engine != collected.engine:
             raise CommandFailed(
-                f"{candidate}: the engine is not the same in every block. Received: {engine}, then {collected.engine}",
+                f"{candidate}: the engine is not the same in every block. Received: {timed.engine}, then "
+                f"{collected.engine}",
                 command=(),
                 return_code=0,
                 output="",
             )
-        collected.engine = engine
+        collected.engine = timed.engine
         number = sum(len(each.blocks) for each in self._collected)
         after = self._session.conditions(busy=False)
-        collected.blocks.append(_block(answer, number=number, started_s=started_s, after=after))
+        collected.blocks.append(replace(timed.block, number=number, started_s=started_s, after=after))
 
     def _precision(self, index: int) -> str:
         """Return how narrow the interval is so far, for people."""
@@ -227,57 +196,3 @@ class MeasuringRun:
 
 def _medians(collected: _Collected) -> tuple[float, ...]:
     return tuple(block.median_s for block in collected.blocks if block.median_s is not None)
-
-
-def _time_options(remote: str, config: RunConfig, protocol: Protocol) -> list[str]:
-    options = ["--model", remote, "--engine", config.engine, "--delegate", config.delegate]
-    options += ["--threads", str(config.threads)]
-    if config.cpu_affinity is not None:
-        options += ["--affinity", ",".join(map(str, config.cpu_affinity))]
-    for option in config.session_options:
-        options += ["--session-option", option]
-    options += ["--warmup-count", str(protocol.warmup_count), "--warmup-s", f"{protocol.warmup_s:g}"]
-    options += ["--block-s", f"{protocol.block_s:g}", "--min-count", str(protocol.min_count)]
-    most = max(protocol.min_count, ceil(protocol.block_s / FASTEST_INFERENCE_S))
-    return [*options, "--max-count", str(most)]
-
-
-def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:
-    start = answer.first(Start)
-    if start.model_sha256 != candidate.file.sha256:
-        raise CommandFailed(
-            f"{candidate}: the file on the device is another one; it changed while it was being measured",
-            command=(),
-            return_code=0,
-            output="",
-        )
-    return EngineInfo(
-        name=start.engine,
-        version=start.engine_version,
-        delegate=start.delegate,
-        delegate_evidence=start.delegate_evidence,
-        nodes=start.nodes,
-        delegated_nodes=start.delegated_nodes,
-        machine=start.machine,
-        python=start.python,
-        numpy=start.numpy,
-        threads=start.threads,
-        affinity=start.affinity,
-    )
-
-
-def _block(answer: AgentAnswer, *, number: int, started_s: float, after: Conditions) -> Block:
-    ready, usage, latency_s = answer.first(Ready), answer.first(Usage), answer.values(Samples)
-    return Block(
-        number=number,
-        started_s=started_s,
-        latency_s=latency_s,
-        median_s=median(latency_s),
-        warmup_s=answer.values(Warmup),
-        wall_s=usage.wall_s,
-        cpu_s=usage.cpu_s,
-        import_s=ready.import_s,
-        init_s=ready.init_s,
-        peak_rss_bytes=usage.peak_rss_bytes,
-        after=after,
-    )

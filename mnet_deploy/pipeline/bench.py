@@ -16,8 +16,9 @@ from mnet_deploy.runners.address import DeviceAddress
 from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_python import DevicePython, device_python
 from mnet_deploy.runners.device_session import DeviceSession, SessionOptions
-from mnet_deploy.runners.measure import Candidate, MeasuringRun
+from mnet_deploy.runners.measure import MeasuringRun
 from mnet_deploy.runners.open_transport import open_transport
+from mnet_deploy.runners.timed_block import Candidate
 from mnet_deploy.runners.transport import Transport
 
 CONNECT_TIMEOUT_S = 60.0

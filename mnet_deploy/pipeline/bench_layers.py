@@ -12,7 +12,7 @@ from mnet_deploy.runners.agent_events import AgentRefusal
 from mnet_deploy.runners.device_events import Layers
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.layer_times import LayerTimes, layer_table, layer_times
-from mnet_deploy.runners.measure import Candidate
+from mnet_deploy.runners.timed_block import Candidate
 
 RUNS = 50
 TIMEOUT_S = 300.0

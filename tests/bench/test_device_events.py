@@ -21,8 +21,9 @@ from mnet_deploy.runners.device_python import look_for_python
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.device_setup import _Build
 from mnet_deploy.runners.fake_transport import FakeProcess, FakeTransport
-from mnet_deploy.runners.measure import Candidate, MeasuringRun
+from mnet_deploy.runners.measure import MeasuringRun
 from mnet_deploy.runners.ssh_shell import split_end
+from mnet_deploy.runners.timed_block import Candidate
 from mnet_deploy.runners.transcript import read_transcript
 from mnet_deploy.runners.transport import CommandResult, Transport
 
