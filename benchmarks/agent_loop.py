@@ -1,14 +1,14 @@
 """What the agent's timing loop costs by itself, against the shortest inference worth timing.
 
-The loop of `runners/agent.py` runs around a call that does nothing, in blocks; the median of the blocks is printed.
-What a sample contains of it is the time between its two clock readings; the rest falls between the samples.
+The loop of `runners/on_device/agent.py` runs around a call that does nothing, in blocks; the median of the blocks is
+printed. What a sample contains of it is the time between its two clock readings; the rest falls between the samples.
 """
 
 import sys
 import time
 from statistics import median
 
-from mnet_deploy.runners.agent import garbage_left, timed_loop
+from mnet_deploy.runners.on_device.agent import garbage_left, timed_loop
 from mnet_deploy.text_table import render_table
 from mnet_deploy.units import format_seconds
 

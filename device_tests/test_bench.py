@@ -7,13 +7,13 @@ import pytest
 
 from device_tests.mnet_runs import ONE_BLOCK, SHORT_BLOCKS, Run, make_ready, until
 from mnet_deploy.artifact import file_sha256, read_artifact
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_events import InferStart
-from mnet_deploy.runners.device_python import device_python
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.local import infer
-from mnet_deploy.runners.ssh_transport import SshTransport
+from mnet_deploy.runners.setup.device_python import device_python
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.ssh_transport import SshTransport
 
 pytestmark = pytest.mark.timeout(900)
 INPUTS = 4

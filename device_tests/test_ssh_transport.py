@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceUnavailable, LinkLost
-from mnet_deploy.runners import ssh_client
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.probe import probe_conditions, probe_device, probe_python, probe_userland
-from mnet_deploy.runners.ssh_transport import SshTransport
+from mnet_deploy.runners.transports import ssh_client
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.ssh_transport import SshTransport
 
 LONG_S = 120.0  # for what takes a second on a quiet machine
 MODEL_BYTES = 20_000_000

@@ -103,7 +103,7 @@ def test_the_engines_compute_what_they_compute_here(pi, folder, tiny_models, tmp
 
 def ask_agent(pi, folder, model, inputs, tmp_path):
     np.save(tmp_path / "inputs.npy", inputs)
-    for file in (ROOT / "runners/agent.py", model, tmp_path / "inputs.npy"):
+    for file in (ROOT / "runners/on_device/agent.py", model, tmp_path / "inputs.npy"):
         pi.client.push(file, f"{folder}/{file.name}")
     options = f"--model {folder}/{model.name} --inputs {folder}/inputs.npy --outputs {folder}/outputs.npy --nonce n"
     said = output_of(pi, f"{pi.python} {folder}/agent.py infer {options}")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from mnet_deploy.child_process import ProgramEnd
 from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, ToolMissing
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_events import (
     LONGEST_TEXT,
     E,
@@ -18,7 +17,8 @@ from mnet_deploy.runners.device_events import (
     event_of,
     read_event,
 )
-from mnet_deploy.runners.transport import RemoteProcess
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import RemoteProcess
 
 _ADVICE: dict[int, str] = {
     signal.SIGKILL: "the system does that when memory is short; close other programs there",

@@ -16,7 +16,6 @@ from mnet_deploy.errors import DeviceError, DeviceUnavailable, LinkLost
 from mnet_deploy.interrupts import interrupts_set_aside
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.runners.agent_events import AgentAnswer, read_answer
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_events import (
     LONGEST_TEXT,
     E,
@@ -27,14 +26,15 @@ from mnet_deploy.runners.device_events import (
     read_event,
 )
 from mnet_deploy.runners.probe import probe_conditions, probe_device
-from mnet_deploy.runners.transport import RemoteProcess, Transport
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import RemoteProcess, Transport
 
 START_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 20.0
 SLOWEST_LINK_BYTES_PER_S = 100_000  # a push gets this long, beside the time to start
 ALLOWANCE_S = 30.0  # that the keeper waits longer than the deadline of what runs
-RESOURCES = files("mnet_deploy.runners")
+RESOURCES = files("mnet_deploy.runners.on_device")
 
 
 class NotSetBack(DeviceUnavailable):

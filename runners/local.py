@@ -77,7 +77,7 @@ def infer(
     with tempfile.TemporaryDirectory(prefix="mnet-") as name:
         folder = Path(name)
         paths = ["--model", str(model), *_written(folder, arrays, tensors)]
-        with as_file(files("mnet_deploy.runners") / "agent.py") as agent:
+        with as_file(files("mnet_deploy.runners.on_device") / "agent.py") as agent:
             command = [sys.executable, "-I", str(agent), "infer", *paths, "--nonce", nonce, "--threads", str(threads)]
             command += [] if xnnpack else ["--no-xnnpack"]
             command += [] if optimizer else ["--no-optimizer"]

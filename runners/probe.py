@@ -4,9 +4,9 @@ from importlib.resources import files
 
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.runners import probe_answers
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
-from mnet_deploy.runners.transport import Transport
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import Transport
 
 ACTIVITY_WINDOW_S = 0.3  # of 100 ticks a second: what takes 3 % of a core shows
 
@@ -59,6 +59,6 @@ def probe_python(transport: Transport, deadline: Deadline, *, python: str = "pyt
 
 
 def _ask(transport: Transport, deadline: Deadline, *arguments: str) -> probe_answers.Answers:
-    script = (files("mnet_deploy.runners") / "probe.sh").read_bytes()
+    script = (files("mnet_deploy.runners.on_device") / "probe.sh").read_bytes()
     result = transport.run_check(["sh", "-s", *arguments], deadline=deadline, stdin=script)
     return probe_answers.parse_answers(result.stdout)

@@ -43,7 +43,7 @@ HEAVY = {
 # Units whose modules may import a heavy library, always at the top of the module.
 MAY_BE_HEAVY = {"images", "graph_readers", "models", "runners", "latency", "report", "converters", "pipeline"}
 # Sent to devices as a single file, it finds out there which engine is installed.
-CHOOSES_AT_RUN_TIME = {"mnet_deploy.runners.agent"}
+CHOOSES_AT_RUN_TIME = {"mnet_deploy.runners.on_device.agent"}
 
 
 def module_files():

@@ -36,7 +36,7 @@ from mnet_deploy.runners.local import infer
 from mnet_deploy.spec import Family, ModelSpec
 
 ROOT = Path(__file__).resolve().parent.parent
-AGENT = ROOT / "runners" / "agent.py"
+AGENT = ROOT / "runners" / "on_device" / "agent.py"
 INSTALL_TIMEOUT_S = 600
 RUN_TIMEOUT_S = 120
 IMAGES = 8

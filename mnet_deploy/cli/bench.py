@@ -143,7 +143,7 @@ def _any(*values: object) -> bool:
 
 def _request(args: argparse.Namespace) -> "BenchRequest":
     from mnet_deploy.pipeline.bench import BenchRequest
-    from mnet_deploy.runners.address import DeviceAddress
+    from mnet_deploy.runners.transports.address import DeviceAddress
 
     files = [*args.artifacts, *([args.versus] if args.versus is not None else [])]
     return BenchRequest(

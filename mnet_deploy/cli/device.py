@@ -55,7 +55,7 @@ def _list(args: argparse.Namespace) -> int:
 
 def _check(args: argparse.Namespace) -> int:
     from mnet_deploy.pipeline.device_check import check_device, check_text
-    from mnet_deploy.runners.address import DeviceAddress
+    from mnet_deploy.runners.transports.address import DeviceAddress
 
     progress = Progress()
     address = DeviceAddress.parse(args.device)
@@ -67,9 +67,9 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _setup(args: argparse.Namespace) -> int:
-    from mnet_deploy.runners.address import DeviceAddress
-    from mnet_deploy.runners.device_setup import SetupRequest, set_up
-    from mnet_deploy.runners.open_transport import open_transport
+    from mnet_deploy.runners.setup.device_setup import SetupRequest, set_up
+    from mnet_deploy.runners.transports.address import DeviceAddress
+    from mnet_deploy.runners.transports.open_transport import open_transport
 
     request = SetupRequest(engines=_engines(args.engine), online=_online(args.online, args.offline), force=args.force)
     progress = Progress()

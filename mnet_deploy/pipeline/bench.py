@@ -12,14 +12,14 @@ from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
 from mnet_deploy.measurement.run_config import DELEGATES, ENGINES, MOST_BLOCKS, Protocol, RunConfig
 from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
 from mnet_deploy.progress import Progress
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.device_python import DevicePython, device_python
 from mnet_deploy.runners.device_session import DeviceSession, SessionOptions
 from mnet_deploy.runners.measure import MeasuringRun
-from mnet_deploy.runners.open_transport import open_transport
+from mnet_deploy.runners.setup.device_python import DevicePython, device_python
 from mnet_deploy.runners.timed_block import Candidate
-from mnet_deploy.runners.transport import Transport
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.transport import Transport
 
 CONNECT_TIMEOUT_S = 60.0
 PINNED_GOVERNOR = "performance"

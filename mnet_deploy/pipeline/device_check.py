@@ -8,15 +8,15 @@ from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.measurement.device_rules import SINCE_BOOT, THROTTLE_BITS
 from mnet_deploy.measurement.json_values import as_value
 from mnet_deploy.measurement.text import device_text
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.device_python import DevicePython, device_python, look_for_python
-from mnet_deploy.runners.device_target import plan_for, probe_target, require_venv, target_of
-from mnet_deploy.runners.open_transport import open_transport
 from mnet_deploy.runners.probe import probe_conditions, probe_device
 from mnet_deploy.runners.probe_answers import PythonOnDevice
-from mnet_deploy.runners.transport import Transport
-from mnet_deploy.runners.wheels import Fit, WheelTarget, fits
+from mnet_deploy.runners.setup.device_python import DevicePython, device_python, look_for_python
+from mnet_deploy.runners.setup.device_target import plan_for, probe_target, require_venv, target_of
+from mnet_deploy.runners.setup.wheels import Fit, WheelTarget, fits
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.transport import Transport
 
 FORMAT = "mnet.device-check/1"
 TIMEOUT_S = 120.0

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.open_transport import SSH_CONFIG
-from mnet_deploy.runners.ssh_hosts import SshHost, reachable_hosts
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.open_transport import SSH_CONFIG
+from mnet_deploy.runners.transports.ssh_hosts import SshHost, reachable_hosts
 from mnet_deploy.text_table import render_table
 
 FORMAT = "mnet.device-list/1"

@@ -27,7 +27,7 @@ from mnet_deploy.converters.quantized_graph import QuantizedGraph
 from mnet_deploy.converters.tflite_writer import write_float as tflite_float
 from mnet_deploy.converters.tflite_writer import write_int8 as tflite_int8
 from mnet_deploy.models.weights import random_weights
-from mnet_deploy.runners import agent
+from mnet_deploy.runners.on_device import agent
 from mnet_deploy.spec import Family, ModelSpec
 
 DATA = Path(__file__).resolve().parent / "data"

@@ -1,7 +1,7 @@
 import pytest
 
 from mnet_deploy.errors import SpecError
-from mnet_deploy.runners.address import DeviceAddress
+from mnet_deploy.runners.transports.address import DeviceAddress
 
 
 @pytest.mark.parametrize(

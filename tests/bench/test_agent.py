@@ -18,12 +18,12 @@ from mnet_deploy.converters.onnx_float import write_float as onnx_float
 from mnet_deploy.converters.options import OnnxOptions
 from mnet_deploy.converters.tflite_writer import write_float as tflite_float
 from mnet_deploy.models.weights import random_weights
-from mnet_deploy.runners import agent
+from mnet_deploy.runners.on_device import agent
 from mnet_deploy.spec import ModelSpec
 
 AGENT = Path(agent.__file__)
 SUMMARY_LINE = "  {op}   0.000   0.003   0.003   {share:.3f}%   80.000%   0.000   {calls}   {name}"
-ROOT = AGENT.parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SPEC = ModelSpec(alpha=0.25, resolution_px=32, classes=10)
 SHORT = ("--warmup-count", "3", "--warmup-s", "0", "--block-s", "0", "--min-count", "5")
 ENDLESS = ("--warmup-s", "0", "--block-s", "1000", "--max-count", "10000000", "--deadline-s", "100")
@@ -285,7 +285,7 @@ def test_help_needs_neither_numpy_nor_an_engine(any_python):
 
 def test_an_alarm_ends_a_program_whose_watchdog_cannot_run():
     script = (
-        "import argparse, ctypes; from mnet_deploy.runners import agent; agent.ALARM_AFTER_DEADLINE_S = 0.1;"
+        "import argparse, ctypes; from mnet_deploy.runners.on_device import agent; agent.ALARM_AFTER_DEADLINE_S = 0.1;"
         "agent.watch(argparse.Namespace(deadline_s=0.1, pid_file='')); ctypes.PyDLL(None).sleep(1000)"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE) as process:
@@ -295,7 +295,7 @@ def test_an_alarm_ends_a_program_whose_watchdog_cannot_run():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux' /proc")
 def test_peak_memory_is_not_that_of_the_program_that_started_it():
     held = b"x" * 400_000_000
-    script = "from mnet_deploy.runners import agent; print(agent.peak_rss_bytes())"
+    script = "from mnet_deploy.runners.on_device import agent; print(agent.peak_rss_bytes())"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert 1_000_000 < int(done.stdout) < len(held) / 2
 

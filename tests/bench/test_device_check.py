@@ -12,11 +12,11 @@ from mnet_deploy.cli import main
 from mnet_deploy.measurement.device_info import Conditions
 from mnet_deploy.pipeline import device_check
 from mnet_deploy.pipeline.device_check import check_on, check_text, throttle_text
-from mnet_deploy.runners import ssh_hosts
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.ssh_hosts import configured_aliases, reachable_hosts
-from mnet_deploy.runners.transport import CommandResult, Transport
+from mnet_deploy.runners.transports import ssh_hosts
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.ssh_hosts import configured_aliases, reachable_hosts
+from mnet_deploy.runners.transports.transport import CommandResult, Transport
 
 RECORDED = Path(__file__).parent / "recorded"
 BANNER = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u10\r\n"

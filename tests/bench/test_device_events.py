@@ -15,17 +15,17 @@ from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.progress import Progress
 from mnet_deploy.results.run_file import run_files
 from mnet_deploy.runners.agent_events import read_answer
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_events import Layers, Ready, Start, Usage
-from mnet_deploy.runners.device_python import look_for_python
 from mnet_deploy.runners.device_session import DeviceSession
-from mnet_deploy.runners.device_setup import _Build
-from mnet_deploy.runners.fake_transport import FakeProcess, FakeTransport
 from mnet_deploy.runners.measure import MeasuringRun
-from mnet_deploy.runners.ssh_shell import split_end
+from mnet_deploy.runners.setup.device_python import look_for_python
+from mnet_deploy.runners.setup.device_setup import _Build
 from mnet_deploy.runners.timed_block import Candidate
-from mnet_deploy.runners.transcript import read_transcript
-from mnet_deploy.runners.transport import CommandResult, Transport
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.fake_transport import FakeProcess, FakeTransport
+from mnet_deploy.runners.transports.ssh_shell import split_end
+from mnet_deploy.runners.transports.transcript import read_transcript
+from mnet_deploy.runners.transports.transport import CommandResult, Transport
 
 TRANSCRIPT = Path(__file__).parent / "transcripts" / "bench.jsonl"
 ADDRESS, RECORDS = read_transcript(TRANSCRIPT)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from mnet_deploy.errors import DeviceUnavailable
-from mnet_deploy.runners import device_python
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.transport import CommandResult
+from mnet_deploy.runners.setup import device_python
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import CommandResult
 
 SOON = Deadline.after(3600)
 CODE = device_python._LOOK.replace("MARKER", "marker").replace("PACKAGES", '[("mnet-fake", "mnet_fake")]')

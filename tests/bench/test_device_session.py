@@ -11,7 +11,7 @@ from mnet_deploy import interrupts
 from mnet_deploy.errors import DeviceUnavailable, LinkLost
 from mnet_deploy.runners import device_session
 from mnet_deploy.runners.device_session import DeviceSession
-from mnet_deploy.runners.local_transport import LocalTransport
+from mnet_deploy.runners.transports.local_transport import LocalTransport
 
 # What the real keeper does; ENDING is the test's.
 KEEPER = """

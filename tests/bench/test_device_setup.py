@@ -11,13 +11,13 @@ import pytest
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceUnavailable, LinkLost, SpecError
 from mnet_deploy.progress import Progress
-from mnet_deploy.runners import device_setup
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.device_python import MARKER, device_python
-from mnet_deploy.runners.device_setup import SetupRequest, set_up
-from mnet_deploy.runners.fake_transport import FakeProcess
-from mnet_deploy.runners.transport import CommandResult, Transport
+from mnet_deploy.runners.setup import device_setup
+from mnet_deploy.runners.setup.device_python import MARKER, device_python
+from mnet_deploy.runners.setup.device_setup import SetupRequest, set_up
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.fake_transport import FakeProcess
+from mnet_deploy.runners.transports.transport import CommandResult, Transport
 
 BASE = "/home/pi/.local/share/mnet-deploy"
 WHEELS = f"{BASE}/wheels.abcdef"

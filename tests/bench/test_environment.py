@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = (files("mnet_deploy.runners") / "environment.py").read_text(encoding="utf-8")
+SOURCE = (files("mnet_deploy.runners.on_device") / "environment.py").read_text(encoding="utf-8")
 MARKER = "ready.json"
 TIMEOUT_S = 120
 ENGINE = "import os\n"

@@ -10,11 +10,11 @@ from mnet_deploy.errors import (
     LinkLost,
     ResultFormatError,
 )
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.fake_transport import FakeTransport
-from mnet_deploy.runners.local_transport import LocalTransport
-from mnet_deploy.runners.recording_transport import RecordingTransport
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.fake_transport import FakeTransport
+from mnet_deploy.runners.transports.local_transport import LocalTransport
+from mnet_deploy.runners.transports.recording_transport import RecordingTransport
 
 SOON = 20.0  # seconds
 PI = DeviceAddress.parse("ssh://pi@raspberrypi.local")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from mnet_deploy.runners import keeper
+from mnet_deploy.runners.on_device import keeper
 
-RUNNERS = Path(__file__).resolve().parents[2] / "runners"
+RUNNERS = Path(__file__).resolve().parents[2] / "runners" / "on_device"
 KEEPER = RUNNERS / "keeper.py"
 DEADLINE_S = 20.0
 

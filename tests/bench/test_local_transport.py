@@ -5,9 +5,9 @@ import pytest
 
 from mnet_deploy import interrupts
 from mnet_deploy.errors import CommandFailed, CommandTimeout, LinkLost, SpecError
-from mnet_deploy.runners import piped_process
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.local_transport import LocalTransport
+from mnet_deploy.runners.transports import piped_process
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.local_transport import LocalTransport
 
 SOON = 20.0  # seconds; far more than anything here takes
 
@@ -137,7 +137,7 @@ def test_wait_stops_a_program_that_ignores_the_end_of_its_input(start):
 
 
 def test_stop_ends_the_whole_group_even_if_it_ignores_being_asked(start, monkeypatch):
-    monkeypatch.setattr("mnet_deploy.runners.piped_process._GRACE_S", 0.1)
+    monkeypatch.setattr("mnet_deploy.runners.transports.piped_process._GRACE_S", 0.1)
     ignoring = (
         "import os, signal, time; signal.signal(15, signal.SIG_IGN); print(os.getpid(), flush=True); time.sleep(60)"
     )

@@ -9,14 +9,14 @@ import pytest
 from mnet_deploy.errors import CommandFailed, LinkLost
 from mnet_deploy.measurement.device_info import Conditions, Core, DeviceInfo
 from mnet_deploy.runners import probe_answers
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.local_transport import LocalTransport
 from mnet_deploy.runners.probe import probe_conditions, probe_device, probe_python, probe_userland
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.local_transport import LocalTransport
 
 SOON = 30.0  # seconds
 RECORDED = Path(__file__).with_name("recorded")  # what probe.sh printed on a stand-in Raspberry Pi 4
-SCRIPT = files("mnet_deploy.runners") / "probe.sh"
+SCRIPT = files("mnet_deploy.runners.on_device") / "probe.sh"
 SHELLS = (["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"], ["mksh"])
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from mnet_deploy.errors import DeviceUnavailable, LinkLost
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.ssh_errors import SshTarget, ssh_error
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.ssh_errors import SshTarget, ssh_error
 
 PI = SshTarget(address=DeviceAddress.parse("ssh://pi@raspberrypi.local"))
 BEHIND_A_PORT = SshTarget(address=DeviceAddress.parse("ssh://pi@lab:2222"), config=Path("/etc/my config"))

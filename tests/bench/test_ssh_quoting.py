@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceUnavailable, LinkLost, SpecError, ToolMissing
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.local_transport import LocalTransport
-from mnet_deploy.runners.open_transport import open_transport
-from mnet_deploy.runners.ssh_transport import SshTransport
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.local_transport import LocalTransport
+from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.ssh_transport import SshTransport
 
 SOON = 30.0  # seconds
 STAND_IN = r"""#!/bin/sh

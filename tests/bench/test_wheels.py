@@ -7,9 +7,9 @@ import pytest
 
 from mnet_deploy.errors import DeviceUnavailable
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
-from mnet_deploy.runners import agent
-from mnet_deploy.runners.wheel_table import NUMPY_1, NUMPY_2, WHEELS
-from mnet_deploy.runners.wheels import WheelTarget, fits, plan, platform_tags
+from mnet_deploy.runners.on_device import agent
+from mnet_deploy.runners.setup.wheel_table import NUMPY_1, NUMPY_2, WHEELS
+from mnet_deploy.runners.setup.wheels import WheelTarget, fits, plan, platform_tags
 
 ROOT = Path(__file__).parents[2]
 # What `pip download` of PyPI chose on 2026-11-20, given all tags that fit the system:

@@ -11,7 +11,8 @@ import pytest
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, LinkLost, ToolMissing
 from mnet_deploy.graph_readers import read_graph
-from mnet_deploy.runners import agent, local
+from mnet_deploy.runners import local
+from mnet_deploy.runners.on_device import agent
 
 INPUTS = np.arange(6, dtype=np.float32).reshape(3, 2)
 ENGINES = ("ai_edge_litert", "tflite_runtime", "onnxruntime")

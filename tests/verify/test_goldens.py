@@ -17,7 +17,8 @@ from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import generate
 from mnet_deploy.pipeline.golden_tolerance import QUANTISED_MARGIN, Distance
 from mnet_deploy.pipeline.goldens import GoldenReplay, goldens_path, make_goldens, replay_goldens
-from mnet_deploy.runners import agent, local
+from mnet_deploy.runners import local
+from mnet_deploy.runners.on_device import agent
 
 OTHER_KERNELS = {"xnnpack": False, "optimizer": False, "threads": 2}
 

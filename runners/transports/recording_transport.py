@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import Any
 
 from mnet_deploy.errors import CommandFailed, DeviceError
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.transcript import FORMAT, ending_of, to_line
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
-from mnet_deploy.runners.whole_file import write_whole
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transcript import FORMAT, ending_of, to_line
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
+from mnet_deploy.runners.transports.whole_file import write_whole
 
 
 class RecordingTransport(Transport):

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mnet_deploy.child_process import describe_return_code
 from mnet_deploy.errors import ToolMissing
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.piped_process import wait_for_end
-from mnet_deploy.runners.ssh_errors import KEEPALIVE_COUNT, KEEPALIVE_S, PROXIED, SshTarget, ssh_error
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.piped_process import wait_for_end
+from mnet_deploy.runners.transports.ssh_errors import KEEPALIVE_COUNT, KEEPALIVE_S, PROXIED, SshTarget, ssh_error
 
 CONNECT_TIMEOUT_S = 10
 MASTER_IDLE_S = 60  # after which the shared connection ends by itself, should nobody be left to end it

@@ -4,12 +4,12 @@ import platform
 import sys
 
 from mnet_deploy.errors import DeviceUnavailable
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.device_python import no_python, require_version, version_pair
 from mnet_deploy.runners.probe import probe_userland
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
-from mnet_deploy.runners.transport import Transport
-from mnet_deploy.runners.wheels import Plan, WheelTarget, plan
+from mnet_deploy.runners.setup.device_python import no_python, require_version, version_pair
+from mnet_deploy.runners.setup.wheels import Plan, WheelTarget, plan
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import Transport
 from mnet_deploy.units import format_bytes
 
 PROBE_TIMEOUT_S = 60.0

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mnet_deploy.errors import DeviceUnavailable
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
-from mnet_deploy.runners.wheel_table import LEAST_NUMPY, NUMPY_1, NUMPY_2, WHEELS, Version, Wheel
+from mnet_deploy.runners.setup.wheel_table import LEAST_NUMPY, NUMPY_1, NUMPY_2, WHEELS, Version, Wheel
 
 OLDEST_GLIBC_TAG = 17  # manylinux2014; nothing in the table is tagged for an older one
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mnet_deploy.errors import LinkLost, ResultFormatError
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.transcript import Record, generalised, raise_ending, read_transcript, replayed
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
-from mnet_deploy.runners.whole_file import read_whole, write_whole
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transcript import Record, generalised, raise_ending, read_transcript, replayed
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
+from mnet_deploy.runners.transports.whole_file import read_whole, write_whole
 
 
 class FakeTransport(Transport):

@@ -28,7 +28,7 @@ from mnet_deploy.errors import (
     LinkLost,
     ResultFormatError,
 )
-from mnet_deploy.runners.address import DeviceAddress
+from mnet_deploy.runners.transports.address import DeviceAddress
 
 FORMAT = "mnet.transcript/1"
 CALLS = frozenset(("run", "start", "push", "pull"))

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mnet_deploy.child_process import run_child
 from mnet_deploy.errors import CommandFailed, ToolMissing
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.wheels import Plan, WheelTarget, platform_tags
+from mnet_deploy.runners.setup.wheels import Plan, WheelTarget, platform_tags
+from mnet_deploy.runners.transports.deadline import Deadline
 
 
 def download_wheels(plan: Plan, target: WheelTarget, folder: Path, deadline: Deadline) -> tuple[Path, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnet_deploy.errors import DeviceError, DeviceUnavailable, LinkLost
-from mnet_deploy.runners.address import DeviceAddress
+from mnet_deploy.runners.transports.address import DeviceAddress
 
 KEEPALIVE_S = 3
 KEEPALIVE_COUNT = 3

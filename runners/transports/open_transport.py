@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 from mnet_deploy.errors import SpecError
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.local_transport import LocalTransport
-from mnet_deploy.runners.ssh_transport import SshTransport
-from mnet_deploy.runners.transport import Transport
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.local_transport import LocalTransport
+from mnet_deploy.runners.transports.ssh_transport import SshTransport
+from mnet_deploy.runners.transports.transport import Transport
 
 SSH_CONFIG = "MNET_SSH_CONFIG"  # environment variable: a file for `ssh -F`, instead of the user's own configuration
 

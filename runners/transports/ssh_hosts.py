@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mnet_deploy.child_process import run_child
 from mnet_deploy.errors import CommandFailed, CommandTimeout, SpecError
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
 
 USER_CONFIG = Path.home() / ".ssh" / "config"
 _RESOLVE_TIMEOUT_S = 5.0

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from mnet_deploy.child_process import ChildResult
 from mnet_deploy.errors import DeviceError
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.piped_process import PipedProcess, wait_for_end
-from mnet_deploy.runners.ssh_client import ENVIRONMENT
-from mnet_deploy.runners.ssh_errors import SshTarget, ssh_error
-from mnet_deploy.runners.ssh_shell import split_end
-from mnet_deploy.runners.transport import CommandResult
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.piped_process import PipedProcess, wait_for_end
+from mnet_deploy.runners.transports.ssh_client import ENVIRONMENT
+from mnet_deploy.runners.transports.ssh_errors import SshTarget, ssh_error
+from mnet_deploy.runners.transports.ssh_shell import split_end
+from mnet_deploy.runners.transports.transport import CommandResult
 
 
 class SshProcess(PipedProcess):

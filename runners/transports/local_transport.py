@@ -5,11 +5,11 @@ from pathlib import Path
 
 from mnet_deploy.child_process import run_child
 from mnet_deploy.errors import CommandFailed, CommandTimeout
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.piped_process import PipedProcess
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
-from mnet_deploy.runners.whole_file import read_whole, write_whole
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.piped_process import PipedProcess
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
+from mnet_deploy.runners.transports.whole_file import read_whole, write_whole
 
 # A program that is not there then ends with 127 and the shell's words, as it does over ssh.
 _STARTER = ("/bin/sh", "-c", 'exec "$@"', "sh")

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from mnet_deploy.child_process import ChildResult, run_child
 from mnet_deploy.errors import CommandFailed, CommandTimeout
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.ssh_client import ENVIRONMENT, SshClient
-from mnet_deploy.runners.ssh_errors import SshTarget, ssh_error
-from mnet_deploy.runners.ssh_process import SshProcess
-from mnet_deploy.runners.ssh_shell import after_start, command_line, split_end
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
-from mnet_deploy.runners.whole_file import read_whole, write_whole
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.ssh_client import ENVIRONMENT, SshClient
+from mnet_deploy.runners.transports.ssh_errors import SshTarget, ssh_error
+from mnet_deploy.runners.transports.ssh_process import SshProcess
+from mnet_deploy.runners.transports.ssh_shell import after_start, command_line, split_end
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
+from mnet_deploy.runners.transports.whole_file import read_whole, write_whole
 
 _OUTPUT_LIMIT_BYTES = 1 << 30
 

@@ -11,8 +11,8 @@ from typing import IO
 from mnet_deploy.child_process import OUTPUT_LIMIT_BYTES, STDERR_KEPT_BYTES, ChildResult
 from mnet_deploy.errors import CommandFailed, LinkLost
 from mnet_deploy.interrupts import raise_if_interrupted
-from mnet_deploy.runners.deadline import Deadline
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess
 
 _CHUNK_BYTES = 1 << 16
 _POLL_S = 0.1

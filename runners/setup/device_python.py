@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from mnet_deploy.errors import CommandFailed, DeviceUnavailable
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.measurement.json_values import read_as
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_events import object_of
-from mnet_deploy.runners.transport import CommandResult, Transport
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import CommandResult, Transport
 from mnet_deploy.terminal import printable
 
 OLDEST_PYTHON = (3, 9)  # of the agent

@@ -13,8 +13,8 @@ from typing import Self
 
 from mnet_deploy.child_process import ProgramEnd
 from mnet_deploy.errors import CommandFailed
-from mnet_deploy.runners.address import DeviceAddress
-from mnet_deploy.runners.deadline import Deadline
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

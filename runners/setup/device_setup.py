@@ -9,7 +9,6 @@ from pathlib import Path
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, DeviceUnavailable, SpecError
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.progress import Progress
-from mnet_deploy.runners.deadline import Deadline
 from mnet_deploy.runners.device_events import (
     LONGEST_TEXT,
     Event,
@@ -19,14 +18,15 @@ from mnet_deploy.runners.device_events import (
     event_of,
     read_event,
 )
-from mnet_deploy.runners.device_python import (
+from mnet_deploy.runners.probe_answers import PythonOnDevice
+from mnet_deploy.runners.setup.device_python import (
     MARKER,
     SET_VENV,
     DevicePython,
     device_python,
     look_for_python,
 )
-from mnet_deploy.runners.device_target import (
+from mnet_deploy.runners.setup.device_target import (
     plan_for,
     probe_target,
     require_space,
@@ -34,10 +34,10 @@ from mnet_deploy.runners.device_target import (
     require_venv,
     target_of,
 )
-from mnet_deploy.runners.probe_answers import PythonOnDevice
-from mnet_deploy.runners.transport import CommandResult, RemoteProcess, Transport
-from mnet_deploy.runners.wheelhouse import download_wheels
-from mnet_deploy.runners.wheels import Plan
+from mnet_deploy.runners.setup.wheelhouse import download_wheels
+from mnet_deploy.runners.setup.wheels import Plan
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
 from mnet_deploy.units import format_bytes
 
 TIMEOUT_S = 1800.0  # of everything; a Pi Zero 2 needs minutes to unpack the wheels
@@ -196,7 +196,7 @@ class _Build:
             "marker": MARKER,
             "timeout_s": self.deadline.remaining_s,
         }
-        source = (files("mnet_deploy.runners") / "environment.py").read_text(encoding="utf-8")
+        source = (files("mnet_deploy.runners.on_device") / "environment.py").read_text(encoding="utf-8")
         argv = ["sh", "-c", _BUILD, "sh", python.path, source, json.dumps(order)]
         process = self.transport.start(argv, deadline=self.deadline)
         try:

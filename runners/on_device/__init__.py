@@ -1,0 +1,1 @@
+"""Programs that run on a device: single files that a transport sends or starts there."""

@@ -1,0 +1,1 @@
+"""What Python and engines a device has, which fit it, and how it gets them."""

@@ -1,0 +1,1 @@
+"""The ways to a device: this machine, ssh, and a transcript of either."""
