@@ -12,12 +12,14 @@ def format_count(count: int | float) -> str:
 
 
 def format_bytes(size_bytes: int) -> str:
-    """Return a size as B, KiB or MiB (powers of 1024)."""
+    """Return a size as B, KiB, MiB or GiB (powers of 1024)."""
     if size_bytes < KIB:
         return f"{size_bytes} B"
     if size_bytes < KIB * KIB:
         return f"{size_bytes / KIB:.1f} KiB"
-    return f"{size_bytes / KIB / KIB:.2f} MiB"
+    if size_bytes < KIB * KIB * KIB:
+        return f"{size_bytes / KIB / KIB:.2f} MiB"
+    return f"{size_bytes / KIB / KIB / KIB:.1f} GiB"
 
 
 def format_kib(size_bytes: int) -> str:

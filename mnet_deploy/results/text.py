@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from mnet_deploy.measurement.device_info import Conditions
 from mnet_deploy.measurement.measurement import Measurement
+from mnet_deploy.measurement.ratios import EQUAL_WITHIN, is_equal
 from mnet_deploy.measurement.text import run_text
 from mnet_deploy.results.pairs import Compared, Comparisons, change_text, label_text
 from mnet_deploy.results.run_file import Run
@@ -96,7 +97,9 @@ def _diff_row(one: Compared) -> tuple[str, ...]:
 
 def _judgement(one: Compared) -> str:
     low, high = one.ratio.low, one.ratio.high
-    if low is None or high is None or low <= 1 <= high:
+    if low is not None and high is not None and is_equal((low, high)):
+        said = f"no difference of more than {EQUAL_WITHIN:.0%}"  # what two sessions may differ by themselves
+    elif low is None or high is None or low <= 1 <= high:
         said = "no difference is shown"
     else:
         said = f"{'slower' if low > 1 else 'faster'}, by {abs(one.ratio.value - 1):.1%}"
