@@ -69,11 +69,13 @@ def _check(args: argparse.Namespace) -> int:
 def _setup(args: argparse.Namespace) -> int:
     from mnet_deploy.runners.setup.device_setup import SetupRequest, set_up
     from mnet_deploy.runners.transports.address import DeviceAddress
-    from mnet_deploy.runners.transports.open_transport import open_transport
+    from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
 
     request = SetupRequest(engines=_engines(args.engine), online=_online(args.online, args.offline), force=args.force)
+    address = DeviceAddress.parse(args.device)
+    require_python_there(address, "mnet device setup")
     progress = Progress()
-    with open_transport(DeviceAddress.parse(args.device)) as transport:
+    with open_transport(address) as transport:
         result = set_up(transport, request, progress)
     progress.done()
     engines = ", ".join(f"{name} {version or ''}".rstrip() for name, version in result.python.engines.items())

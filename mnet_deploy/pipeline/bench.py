@@ -18,7 +18,7 @@ from mnet_deploy.runners.setup.device_python import DevicePython, device_python
 from mnet_deploy.runners.timed_block import Candidate
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
-from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
 from mnet_deploy.runners.transports.transport import Transport
 
 CONNECT_TIMEOUT_S = 60.0
@@ -141,6 +141,7 @@ def bench(request: BenchRequest, progress: Progress) -> BenchResult:
         SpecError: a file, or what it should run with, cannot be used.
         DeviceError: the device cannot be used; what happens once it is being measured on is in the result instead.
     """
+    require_python_there(request.device, "mnet bench")
     found = tuple(read_bench_file(path) for path in request.files)
     with open_transport(request.device) as transport:
         return bench_on(transport, found, request, progress)

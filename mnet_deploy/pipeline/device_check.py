@@ -15,7 +15,7 @@ from mnet_deploy.runners.setup.device_target import plan_for, probe_target, requ
 from mnet_deploy.runners.setup.wheels import Fit, WheelTarget, fits
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
-from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
 from mnet_deploy.runners.transports.transport import Transport
 
 FORMAT = "mnet.device-check/1"
@@ -66,6 +66,7 @@ def check_device(address: DeviceAddress) -> DeviceCheck:
     Raises:
         DeviceError: it cannot be reached, or is lost.
     """
+    require_python_there(address, "mnet device check")
     with open_transport(address) as transport:
         return check_on(transport, Deadline.after(TIMEOUT_S))
 

@@ -1,4 +1,4 @@
-"""Where a device is: `local:` or `ssh://[user@]host[:port]`."""
+"""Where a device is: `local:`, `ssh://[user@]host[:port]` or `adb://[SERIAL]`."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Self
 
 from mnet_deploy.errors import SpecError
 
-_FORMS = "local: (this machine) or ssh://[user@]host[:port]"
+_FORMS = "local: (this machine), ssh://[user@]host[:port] or adb://[SERIAL] (a phone)"
 # What OpenSSH takes for a user, a host or an alias in its configuration; a leading dash would be an option of ssh.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
@@ -14,6 +14,9 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9._-]+)?")
 _SSH = re.compile(
     r"ssh://(?:(?P<user>[^@/]*)@)?(?:\[(?P<ipv6>[^]/]*)\]|(?P<host>[^]@:/[]*))(?::(?P<port>[0-9]{1,5}))?/?"
 )
+# A serial number, HOST:PORT, or what adb found in the network; see `adb devices`.
+_SERIAL = re.compile(r"[A-Za-z0-9_[][][A-Za-z0-9._:%-]*")
+_ADB = "adb://"
 _LAST_PORT = 65535
 
 
@@ -22,13 +25,14 @@ class DeviceAddress:
     """The address of a device.
 
     Attributes:
-        scheme: `local` or `ssh`.
+        scheme: `local`, `ssh` or `adb`.
         user: None for the one that ssh's own configuration names.
-        host: name, alias of ssh's configuration or IP address (IPv6 without brackets); empty for `local`.
+        host: name, alias of ssh's configuration or IP address (IPv6 without brackets); for `adb` the serial, empty for
+            the only phone there is; empty for `local`.
         port: None for the one that ssh's own configuration names.
 
     Raises:
-        SpecError: ssh would not take it for a user, a host and a port.
+        SpecError: ssh would not take it for a user, a host and a port, nor adb for a serial.
     """
 
     scheme: str
@@ -37,8 +41,10 @@ class DeviceAddress:
     port: int | None = None
 
     def __post_init__(self) -> None:
-        """Check it: what gets here reaches the command line of ssh."""
+        """Check it: what gets here reaches the command line of ssh or adb."""
         if self.scheme == "local" and (self.user, self.host, self.port) == (None, "", None):
+            return
+        if self.scheme == "adb" and (self.user, self.port) == (None, None) and _is_serial(self.host):
             return
         user_fits = self.user is None or _NAME.fullmatch(self.user)
         host_fits = _NAME.fullmatch(self.host) or _IPV6.fullmatch(self.host)
@@ -55,6 +61,8 @@ class DeviceAddress:
         """
         if text in ("local:", "local"):
             return cls(scheme="local")
+        if text.startswith(_ADB):
+            return cls(scheme="adb", host=text.removeprefix(_ADB).removesuffix("/"))
         found = _SSH.fullmatch(text)
         if found is None:
             raise _unreadable(text)
@@ -65,6 +73,8 @@ class DeviceAddress:
         """Return the form that `parse` reads."""
         if self.scheme == "local":
             return "local:"
+        if self.scheme == "adb":
+            return f"{_ADB}{self.host}"
         user = "" if self.user is None else f"{self.user}@"
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port is None else f":{self.port}"
@@ -79,6 +89,10 @@ class DeviceAddress:
     def destination(self) -> str:
         """What ssh calls the destination: `user@host` or `host`."""
         return self.host if self.user is None else f"{self.user}@{self.host}"
+
+
+def _is_serial(text: str) -> bool:
+    return not text or _SERIAL.fullmatch(text) is not None
 
 
 def _unreadable(text: str) -> SpecError:

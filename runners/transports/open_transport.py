@@ -3,7 +3,8 @@
 import os
 from pathlib import Path
 
-from mnet_deploy.errors import SpecError
+from mnet_deploy.errors import DeviceUnavailable, SpecError
+from mnet_deploy.runners.transports.adb_transport import AdbTransport
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.local_transport import LocalTransport
 from mnet_deploy.runners.transports.ssh_transport import SshTransport
@@ -17,11 +18,21 @@ def open_transport(address: DeviceAddress) -> Transport:
 
     Raises:
         ToolMissing: the program that leads there is not installed here.
-        SpecError: `MNET_SSH_CONFIG` names no file.
+        SpecError: `MNET_SSH_CONFIG` names no file, or `MNET_ADB` no program.
     """
     if address.scheme == "local":
         return LocalTransport()
+    if address.scheme == "adb":
+        return AdbTransport(address)
     config = os.environ.get(SSH_CONFIG)
     if config and not Path(config).is_file():
         raise SpecError(f"{SSH_CONFIG} must name a file of ssh's configuration. Received: {config}")
     return SshTransport(address, config=Path(config).absolute() if config else None)
+
+
+def require_python_there(address: DeviceAddress, what: str) -> None:
+    """Raise `DeviceUnavailable` for a phone: `what` needs Python on the device, and a phone has none."""
+    if address.scheme == "adb":
+        raise DeviceUnavailable(
+            f"{address}: {what} does not work on phones yet; use local: or ssh://[user@]host[:port]"
+        )

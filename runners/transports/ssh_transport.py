@@ -5,29 +5,25 @@ count as they do in a terminal, only stricter: an unknown host key is an error, 
 import hashlib
 import secrets
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mnet_deploy.child_process import ChildResult, run_child
 from mnet_deploy.errors import CommandFailed, CommandTimeout
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.marked_process import MarkedProcess
+from mnet_deploy.runners.transports.shell_line import SHA256, after_start, command_line, split_end
 from mnet_deploy.runners.transports.ssh_client import ENVIRONMENT, SshClient
 from mnet_deploy.runners.transports.ssh_errors import SshTarget, ssh_error
-from mnet_deploy.runners.transports.ssh_process import SshProcess
-from mnet_deploy.runners.transports.ssh_shell import after_start, command_line, split_end
 from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
 from mnet_deploy.runners.transports.whole_file import read_whole, write_whole
 
 _OUTPUT_LIMIT_BYTES = 1 << 30
 
-_SHA256 = """sha256() {
-    if command -v sha256sum >/dev/null; then set -- "$(sha256sum)"; else set -- "$(shasum -a 256)"; fi
-    printf '%s\\n' "${1%% *}"
-}
-"""
 # $1 the file, $2 its SHA-256, $3 a suffix. A connection that breaks looks like the end of the file, so the SHA-256
 # differs and the part is removed; saying so must not end the shell before that, though nobody listens.
-_PUSH = f"""{_SHA256}
+_PUSH = f"""{SHA256}
 part=$1.$3.part
 trap 'rm -f "$part"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -38,7 +34,7 @@ if [ "$(sha256 <"$part")" != "$2" ]; then echo 'it arrived damaged' >&2; exit 1;
 mv -f "$part" "$1"
 """
 # $1 the file. Prints its SHA-256 and a line's end, then the file.
-_PULL = f"""{_SHA256}
+_PULL = f"""{SHA256}
 sha256 <"$1" && cat <"$1"
 """
 
@@ -75,8 +71,13 @@ class SshTransport(Transport):
         name = f"{self.address} {argv[0]}"
         deadline.require(name)
         mark = secrets.token_hex(8)
-        process = SshProcess(
-            self._client.alone(command_line(argv, mark)), argv=argv, name=name, mark=mark, target=self._target
+        process = MarkedProcess(
+            self._client.alone(command_line(argv, mark)),
+            argv=argv,
+            name=name,
+            mark=mark,
+            explain=partial(ssh_error, self._target, what=argv[0]),
+            environment=ENVIRONMENT,
         )
         try:
             process.wait_for_start(deadline)

@@ -22,6 +22,16 @@ def test_ssh_addresses_survive_the_way_there_and_back(text, destination, port):
     assert str(address) == text
 
 
+@pytest.mark.parametrize(
+    "serial",
+    ["", "emulator-5554", "R58M123ABCD", "192.168.1.5:5555", "[fe80::1%eth0]:5555", "adb-1A2B-x._adb-tls-connect._tcp"],
+)
+def test_serials_of_phones_survive_the_way_there_and_back(serial):
+    address = DeviceAddress.parse(f"adb://{serial}")
+    assert (address.scheme, address.host, address.user, address.port) == ("adb", serial, None, None)
+    assert str(address) == f"adb://{serial}"
+
+
 @pytest.mark.parametrize("text", ["local:", "local"])
 def test_this_machine(text):
     assert str(DeviceAddress.parse(text)) == "local:"
@@ -48,6 +58,12 @@ def test_this_machine(text):
         "ssh://[::1",
         "ssh://::1",
         "http://host",
+        "adb:",
+        "adb://-e",
+        "adb://a b",
+        "adb://a;id",
+        "adb://a/b",
+        "adb://user@host",
         "local:/tmp",
     ],
 )

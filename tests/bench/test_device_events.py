@@ -23,7 +23,7 @@ from mnet_deploy.runners.setup.device_setup import _Build
 from mnet_deploy.runners.timed_block import Candidate
 from mnet_deploy.runners.transports.deadline import Deadline
 from mnet_deploy.runners.transports.fake_transport import FakeProcess, FakeTransport
-from mnet_deploy.runners.transports.ssh_shell import split_end
+from mnet_deploy.runners.transports.shell_line import split_end
 from mnet_deploy.runners.transports.transcript import read_transcript
 from mnet_deploy.runners.transports.transport import CommandResult, Transport
 

@@ -1,8 +1,8 @@
-"""A program and its arguments as one line for the shell of an ssh server, and how the program ended, in band.
+"""A program and its arguments as one line for the shell of a device, and how the program ended, in band.
 
-ssh's own exit status 255 means a lost connection as well as a program that a signal ended. So the line prints a mark
-before the program runs, on stdout, behind which the program's own output begins (a login script may print before), and
-after it has ended another one with its exit status, on stderr.
+ssh's own exit status 255 means a lost connection as well as a program that a signal ended, and adb may exit with 0 when
+the connection is lost. So the line prints a mark before the program runs, on stdout, behind which the program's own
+output begins (a login script may print before), and after it has ended another one with its exit status, on stderr.
 """
 
 import re
@@ -12,6 +12,12 @@ from collections.abc import Sequence
 
 # The parentheses keep this shell alive whatever the program is.
 _AROUND = r"""mark=$1; shift; printf '%s\n' "$mark"; (exec "$@"); printf '\n%s %d\n' "$mark" "$?" >&2"""
+# A shell function: the SHA-256 of its input, with the tool of Linux and Android or that of macOS.
+SHA256 = """sha256() {
+    if command -v sha256sum >/dev/null; then set -- "$(sha256sum)"; else set -- "$(shasum -a 256)"; fi
+    printf '%s\\n' "${1%% *}"
+}
+"""
 _SIGNAL_BASE = 128  # a shell's exit status for a program that signal N ended is 128 + N
 _SIGNALS = frozenset(int(number) for number in signal.Signals)
 
