@@ -70,6 +70,7 @@ class InferStart:
     engine: str
     engine_version: str | None
     machine: str | None = None
+    delegate: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

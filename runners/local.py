@@ -34,6 +34,7 @@ class Inference:
         engine: name of the engine.
         engine_version: None if the installation does not say.
         machine: kind of processor that it ran on, such as `x86_64`; None if the agent does not say.
+        delegate: what the engine handed the work to, as `EngineInfo` has it; None if it does not say.
         tensors: values of the tensors that were asked for, [inputs, ...] as the model stores them.
     """
 
@@ -41,6 +42,7 @@ class Inference:
     engine: str
     engine_version: str | None
     machine: str | None = None
+    delegate: str | None = None
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 
@@ -93,6 +95,7 @@ def infer(
         engine=start.engine,
         engine_version=start.engine_version,
         machine=start.machine,
+        delegate=start.delegate,
         tensors=kept,
     )
 

@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnet_deploy.cli.values import duration_s, fraction, number, whole_number
+from mnet_deploy.cli.values import duration_s, fraction, names, number, whole_number
 from mnet_deploy.errors import SpecError
 
 if TYPE_CHECKING:
@@ -149,9 +149,9 @@ def _request(args: argparse.Namespace) -> "BenchRequest":
     return BenchRequest(
         files=tuple(files),
         device=DeviceAddress.parse(args.device),
-        engines=_names(args.engine),
-        delegates=_names(args.delegate),
-        threads=tuple(whole_number(text, "--threads") for text in _names(args.threads)),
+        engines=names(args.engine),
+        delegates=names(args.delegate),
+        threads=tuple(whole_number(text, "--threads") for text in names(args.threads)),
         cpu_affinity=None if args.affinity is None else _cores(args.affinity),
         protocol=_protocol(args),
         layers=args.layers,
@@ -186,13 +186,9 @@ def _protocol(args: argparse.Namespace) -> "Protocol":
     return sustaining(protocol, duration_s(args.sustain, "--sustain"), block_s=given.get("block_s"))
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for part in text.split(",") if (name := part.strip()))
-
-
 def _cores(text: str) -> tuple[int, ...]:
     cores: list[int] = []
-    for part in _names(text):
+    for part in names(text):
         first, dash, last = part.partition("-")
         low = whole_number(first, "--affinity")
         high = whole_number(last, "--affinity") if dash else low

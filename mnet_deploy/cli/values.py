@@ -23,6 +23,11 @@ def member(enum: type[_Enum], text: str, option: str) -> _Enum:
         raise SpecError(f"{option} takes {', '.join(enum)}. Received: {text!r}") from None
 
 
+def names(text: str) -> tuple[str, ...]:
+    """Return the parts of a text such as `a,b`."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
+
+
 def whole_number(text: str, option: str) -> int:
     """Return a number of 0 or more without fraction.
 

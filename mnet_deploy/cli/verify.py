@@ -6,7 +6,8 @@ and --resolution say the rest. Usual mistakes of that preparation are then tried
 the photos leave no doubt (--no-diagnosis leaves that out).
 
 With --layers, compare each layer with the float model instead and say in sentences what is wrong; --page writes that as
-HTML. With --goldens, replay the images and answers that the export kept beside the file.
+HTML. With --goldens, replay the images and answers that the export kept beside the file; with --device, on a device,
+with each set of kernels that its engine has.
 
 With --twin, compare it with another file of the same model, such as a .tflite with an .onnx: scales, zero points and
 SQNR of each layer, and how often both answer the same. Exit status 1: they agree less with each other than with the
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnet_deploy.cli.values import whole_number
-from mnet_deploy.cli.verify_goldens import add_replay_arguments, run_replay
+from mnet_deploy.cli.verify_goldens import add_replay_arguments, refuse_other_replays, run_replay
 from mnet_deploy.cli.verify_layers import add_layer_arguments, run_layers
 from mnet_deploy.errors import SpecError
 
@@ -72,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Verify or compare, and print the figures."""
     _refuse_what_is_not_used(args)
-    if args.goldens:
+    if args.goldens or args.device is not None:
         return run_replay(args)
     if args.layers or args.page is not None:
         return run_layers(args)
@@ -108,7 +109,7 @@ def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
         for name, given in (
             ("--twin", args.twin is not None),
             ("--layers or --page", args.layers or args.page is not None),
-            ("--goldens", args.goldens),
+            ("--device" if args.device is not None else "--goldens", args.goldens or args.device is not None),
         )
         if given
     ]
@@ -116,10 +117,9 @@ def _refuse_what_is_not_used(args: argparse.Namespace) -> None:
         raise SpecError(f"mnet verify does one thing at a time. Received: {' and '.join(chosen)}")
     if chosen and any((args.normalization, args.resolution, args.bgr, args.squash)):
         raise SpecError(f"{chosen[0]} takes the preparation of photos from the sidecar. Leave out what says otherwise")
-    if args.goldens and args.data is not None:
-        raise SpecError("--goldens has images of its own. Received: --data as well")
-    if args.no_xnnpack and not args.goldens:
-        raise SpecError("--no-xnnpack is for --goldens. Received: it alone")
+    if (args.goldens or args.device is not None) and args.data is not None:
+        raise SpecError(f"{chosen[0]} has images of its own. Received: --data as well")
+    refuse_other_replays(args)
     if args.force and args.page is None:
         raise SpecError("--force is for --page. Received: it alone")
 

@@ -1,16 +1,10 @@
-"""`mnet verify FILE --goldens`: ask a file again what it answered when it was exported."""
+"""`mnet verify FILE --goldens`: ask a file again what it answered when it was exported, here or on a device."""
 
 import argparse
 import json
-from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
-from mnet_deploy.text_table import render_table
-
-if TYPE_CHECKING:
-    from mnet_deploy.pipeline.golden_tolerance import Distance
-    from mnet_deploy.pipeline.goldens import GoldenReplay
+from mnet_deploy.errors import SpecError
 
 EXIT_FAILED = 1
 
@@ -23,11 +17,32 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-xnnpack", action="store_true", help="with --goldens: run a .tflite with LiteRT's own kernels"
     )
+    parser.add_argument(
+        "--device", metavar="ADDRESS", help="replay the goldens there, with and without XNNPACK: local:, ssh://..."
+    )
+    parser.add_argument(
+        "--engine",
+        metavar="E,...",
+        help="with --device: litert, tflite-runtime, onnxruntime (default: the first that is installed there)",
+    )
+
+
+def refuse_other_replays(args: argparse.Namespace) -> None:
+    """Raise `SpecError` if options of a replay are given that it would not use."""
+    if args.no_xnnpack and not args.goldens and args.device is None:
+        raise SpecError("--no-xnnpack is for --goldens. Received: it alone")
+    if args.no_xnnpack and args.device is not None:
+        raise SpecError("--device runs a .tflite with and without XNNPACK. Received: --no-xnnpack as well")
+    if args.engine is not None and args.device is None:
+        raise SpecError("--engine is for --device. Received: it alone")
 
 
 def run_replay(args: argparse.Namespace) -> int:
     """Replay the goldens of `args.artifact` and print how far the answers are apart."""
+    if args.device is not None:
+        return _run_on_device(args)
     from mnet_deploy.pipeline.goldens import replay_goldens
+    from mnet_deploy.pipeline.goldens_text import replay_text
     from mnet_deploy.runners import local
 
     replay = replay_goldens(args.artifact, infer=partial(local.infer, xnnpack=not args.no_xnnpack))
@@ -35,41 +50,19 @@ def run_replay(args: argparse.Namespace) -> int:
     return 0 if replay.passed and replay.same_file else EXIT_FAILED
 
 
-def replay_text(replay: "GoldenReplay") -> str:
-    """Return what is said of a replay on standard output."""
-    rows = [_row("apart", replay.distance), _row("allowed", replay.tolerance)]
-    unit = "" if replay.unit == "1" else f", in {replay.unit}"
-    lines = [
-        render_table(("", "largest", "mean"), rows, align="<>>"),
-        f"{replay.images} golden images, {replay.engine}{unit}",
-    ]
-    return "\n".join((*lines, *_verdict(replay)))
+def _run_on_device(args: argparse.Namespace) -> int:
+    from mnet_deploy.cli.values import names
+    from mnet_deploy.pipeline.device_goldens import replay_on_device
+    from mnet_deploy.pipeline.goldens_text import device_replay_text
+    from mnet_deploy.progress import Progress
+    from mnet_deploy.runners.transports.address import DeviceAddress
 
-
-def _row(name: str, distance: "Distance") -> tuple[str, str, str]:
-    return name, f"{distance.largest:.3g}", f"{distance.mean:.3g}"
-
-
-def _verdict(replay: "GoldenReplay") -> list[str]:
-    passed = "exactly" if replay.equal else "but for what kernels differ by"
-    answers = f"the answers are those of the export, {passed}"
-    found = list(_warnings(replay))
-    if not replay.same_file:
-        other = "" if found else f". {answers[:1].upper()}{answers[1:]}, but to other images they may not be"
-        found.append(f"WARNING: the file is not the one that was exported, its sha256 differs: copy it again{other}")
-    return found or [answers]
-
-
-def _warnings(replay: "GoldenReplay") -> Iterator[str]:
-    if not replay.same_input:
-        yield (
-            "WARNING: the same images gave another input than at the export: look for another decoder, crop or "
-            "normalisation"
-        )
-    if not replay.distance.within(replay.tolerance):
-        yield (
-            "WARNING: the answers are further apart than kernels differ: the file is damaged, or the engine computes "
-            "something else. Copy the file again, or try another engine or delegate"
-        )
-    elif replay.altered:
-        yield "WARNING: the file was changed, and its answers with it, though by less than kernels differ"
+    progress = Progress()
+    device = DeviceAddress.parse(args.device)
+    found = replay_on_device(args.artifact, device, progress, engines=names(args.engine or ""))
+    print(json.dumps(found.to_json(), indent=2) if args.json else device_replay_text(found))
+    for warning in found.warnings:
+        progress.note(warning)
+    if found.refusals:
+        raise found.refusals[0]
+    return 0 if found.passed else EXIT_FAILED

@@ -47,9 +47,43 @@ class Distance:
         """Whether neither figure is above that of a tolerance."""
         return self.largest <= tolerance.largest and self.mean <= tolerance.mean
 
+    def share_of(self, tolerance: Self) -> float:
+        """Return the larger share that one of the figures has of that of a tolerance; 1 is just allowed."""
+        pairs = ((self.largest, tolerance.largest), (self.mean, tolerance.mean))
+        return max(0.0 if own == 0 else own / allowed if allowed else inf for own, allowed in pairs)
+
     def to_json(self) -> dict[str, float | None]:
         """Return the figures; null for what is infinite, which JSON does not have."""
         return {name: value if isfinite(value) else None for name, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """How many single values of two sets of answers differ.
+
+    Attributes:
+        outputs: how many values there are.
+        count: how many differ, in any bit.
+        by_steps: of integers, how many differ by how much; None of floats, and where the shapes differ.
+    """
+
+    outputs: int
+    count: int
+    by_steps: dict[int, int] | None
+
+    @classmethod
+    def between(cls, expected: NDArray[Any], actual: NDArray[Any]) -> Self:
+        """Compare answers; where the shapes or the types differ, all of them do."""
+        if expected.shape != actual.shape or expected.dtype != actual.dtype:
+            return cls(outputs=actual.size, count=actual.size, by_steps=None)
+        if expected.dtype.kind == "f":
+            bits = np.dtype(f"u{expected.dtype.itemsize}")
+            differ = np.ascontiguousarray(expected).view(bits) != np.ascontiguousarray(actual).view(bits)
+            return cls(outputs=actual.size, count=int(differ.sum()), by_steps=None)
+        apart = np.abs(expected.astype(np.int64) - actual.astype(np.int64))
+        steps, counts = np.unique(apart[apart > 0], return_counts=True)
+        by_steps = dict(zip(steps.tolist(), counts.tolist(), strict=True))
+        return cls(outputs=actual.size, count=sum(by_steps.values()), by_steps=by_steps)
 
 
 def unit_of(artifact: Artifact) -> str:

@@ -23,7 +23,7 @@ from mnet_deploy.artifact import Artifact, TensorInfo, file_sha256, read_sidecar
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import GoldenImages, Pixels, decode, generate
-from mnet_deploy.pipeline.golden_tolerance import Distance, margin_of, tolerance_of, unit_of
+from mnet_deploy.pipeline.golden_tolerance import Distance, Moved, margin_of, tolerance_of, unit_of
 from mnet_deploy.runners import local
 from mnet_deploy.runners.local import Inference
 
@@ -65,6 +65,7 @@ class GoldenReplay:
         distance: of the answers from the nearer one of the two sets of golden answers.
         tolerance: what kernels may differ by.
         unit: of both.
+        moved: how many of the answers are others than the nearer ones.
     """
 
     artifact: Artifact
@@ -76,6 +77,7 @@ class GoldenReplay:
     distance: Distance
     tolerance: Distance
     unit: str
+    moved: Moved
 
     @property
     def equal(self) -> bool:
@@ -179,6 +181,43 @@ def golden_input(tensor: TensorInfo, normalization: Normalization, pixels: Pixel
     return tensor.store(normalization.apply(pixels))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptGoldens:
+    """The goldens of a copy of an exported file, as read.
+
+    Attributes:
+        path: the copy.
+        artifact: its sidecar.
+        images: how many.
+        inputs: what the images give, [images, ...] in the file's own layout and element type.
+        answers: golden ones, of the usual and of other kernels.
+        record: the sidecar's.
+    """
+
+    path: Path
+    artifact: Artifact
+    images: int
+    inputs: NDArray[Any] = field(repr=False)
+    answers: tuple[NDArray[Any], ...] = field(repr=False)
+    record: dict[str, Any]
+
+    def compare(self, answered: Inference) -> GoldenReplay:
+        """Return how far the answers to `inputs` are from the golden ones."""
+        nearer = min(self.answers, key=lambda golden: Distance.between(golden, answered.outputs).mean)
+        return GoldenReplay(
+            artifact=self.artifact,
+            images=self.images,
+            engine=_engine(answered),
+            same_file=file_sha256(self.path) == self.artifact.sha256,
+            same_engine=_engine(answered) == self.record["engine"],
+            same_input=_digest(self.inputs) == self.record["input_sha256"],
+            distance=Distance.between(nearer, answered.outputs),
+            tolerance=Distance(**self.record["tolerance"]),
+            unit=self.record["unit"],
+            moved=Moved.between(nearer, answered.outputs),
+        )
+
+
 def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
     """Ask a copy of an exported file what its goldens answer.
 
@@ -192,25 +231,30 @@ def replay_goldens(path: Path, *, infer: Infer = local.infer) -> GoldenReplay:
         ResultFormatError: sidecar or goldens are damaged.
         DeviceError: the engine is missing, refused the file or crashed.
     """
+    goldens = read_goldens(path)
+    return goldens.compare(infer(path, goldens.inputs))
+
+
+def read_goldens(path: Path) -> KeptGoldens:
+    """Read what lies beside a copy of an exported file.
+
+    Raises:
+        SpecError: the file, its sidecar or its goldens are not there.
+        ResultFormatError: sidecar or goldens are damaged.
+    """
     sidecar = sidecar_path(path)
     for needed in (path, sidecar):
         if not needed.is_file():
             raise SpecError(f"{path}: expected an exported file with its sidecar. Received: no {needed.name} there")
     artifact = read_sidecar(sidecar)
-    pngs, golden = _read(path, artifact)
-    record = artifact.goldens or {}
-    stored = golden_input(artifact.input, artifact.normalization, decode(artifact.spec, pngs))
-    answered = infer(path, stored)
-    return GoldenReplay(
+    pngs, answers = _read(path, artifact)
+    return KeptGoldens(
+        path=path,
         artifact=artifact,
         images=len(pngs),
-        engine=_engine(answered),
-        same_file=file_sha256(path) == artifact.sha256,
-        same_engine=_engine(answered) == record["engine"],
-        same_input=_digest(stored) == record["input_sha256"],
-        distance=min((Distance.between(outputs, answered.outputs) for outputs in golden), key=lambda found: found.mean),
-        tolerance=Distance(**record["tolerance"]),
-        unit=record["unit"],
+        inputs=golden_input(artifact.input, artifact.normalization, decode(artifact.spec, pngs)),
+        answers=tuple(answers),
+        record=artifact.goldens or {},
     )
 
 

@@ -5,7 +5,8 @@ that a file that crashes the engine takes nothing else down. It imports nothing 
 
     python agent.py infer  --model FILE --nonce TEXT --inputs IN.npy --outputs OUT.npy [--threads N]
                            [--tensors NAMES.json --tensors-out KEPT.npz] [--no-xnnpack] [--no-optimizer]
-    python agent.py time   --model FILE --nonce TEXT [--engine litert|tflite-runtime|onnxruntime]
+                           [--engine litert|tflite-runtime|onnxruntime]
+    python agent.py time   --model FILE --nonce TEXT [--engine, as for infer]
                            [--delegate default|none] [--threads N] [--affinity 0,1] [--session-option KEY=VALUE ...]
                            [--warmup-count N] [--warmup-s S] [--block-s S] [--min-count N] [--max-count N]
     python agent.py layers --model FILE --nonce TEXT [--runs N] [--warmup-count N]
@@ -324,7 +325,7 @@ def _import(package: str) -> Any:
 
 
 def engine_for(args: argparse.Namespace, tensors: List[str]) -> Engine:
-    package, module = import_engine(candidates(args.model))
+    package, module = import_engine(candidates(args.model, args.engine))
     if package == "onnxruntime":
         return OnnxRuntimeEngine(module, args.model, args.threads, tensors, not args.no_optimizer)
     return LiteRtEngine(package, module, args.model, args.threads, tensors, not args.no_xnnpack)
@@ -387,6 +388,7 @@ def infer(args: argparse.Namespace) -> None:
         engine_version=version_of(engine.name),
         python=platform.python_version(),
         machine=machine(),
+        **engine.delegate(),
     )
     inputs = np.load(args.inputs, mmap_mode="r", allow_pickle=False)
     answers = [engine.run(np.ascontiguousarray(inputs[index : index + 1])) for index in range(len(inputs))]
@@ -763,6 +765,7 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--model", required=True)
     common.add_argument("--nonce", required=True)
+    common.add_argument("--engine", choices=sorted(PACKAGES))
     common.add_argument("--threads", type=count_of, default=1)
     common.add_argument("--pid-file", default="")
     command = commands.add_parser("infer", parents=[common], help="run inputs and save the outputs")
@@ -775,7 +778,6 @@ def parse(arguments: Optional[List[str]] = None) -> argparse.Namespace:
     command.add_argument("--deadline-s", type=float, default=None)
     command.set_defaults(run=infer)
     timed = argparse.ArgumentParser(add_help=False)
-    timed.add_argument("--engine", choices=sorted(PACKAGES))
     timed.add_argument("--delegate", choices=["default", "none"], default="default")
     timed.add_argument("--affinity", default="")
     timed.add_argument("--session-option", action="append", default=[], metavar="KEY=VALUE")

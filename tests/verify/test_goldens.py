@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from golden_copies import copy_to, with_goldens
 from PIL import Image
 
 from mnet_deploy.artifact import read_artifact, sidecar_path
@@ -15,7 +16,7 @@ from mnet_deploy.converters.ort_file import to_ort
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import generate
-from mnet_deploy.pipeline.golden_tolerance import QUANTISED_MARGIN, Distance
+from mnet_deploy.pipeline.golden_tolerance import QUANTISED_MARGIN, Distance, Moved
 from mnet_deploy.pipeline.goldens import GoldenReplay, goldens_path, make_goldens, replay_goldens
 from mnet_deploy.runners import local
 from mnet_deploy.runners.on_device import agent
@@ -25,7 +26,7 @@ OTHER_KERNELS = {"xnnpack": False, "optimizer": False, "threads": 2}
 
 def infer_here(path, inputs):
     """Run a file in this process, which is fast: for files whose weights alone are damaged."""
-    options = argparse.Namespace(model=str(path), threads=1, no_xnnpack=False, no_optimizer=False)
+    options = argparse.Namespace(model=str(path), engine=None, threads=1, no_xnnpack=False, no_optimizer=False)
     engine = agent.engine_for(options, [])
     outputs = np.concatenate([engine.run(np.ascontiguousarray(one[None]))[0].copy() for one in inputs])
     version = agent.version_of(engine.name)
@@ -37,23 +38,6 @@ def file(request, write_file, quantized, folded, tmp_path_factory):
     """A file with sidecar and goldens."""
     path = write_file(tmp_path_factory.mktemp("file") / request.param, quantized if "int8" in request.param else folded)
     return with_goldens(path)
-
-
-def with_goldens(path):
-    artifact = read_artifact(path)
-    goldens = make_goldens(path, artifact)
-    goldens_path(path).write_bytes(goldens.content)
-    sidecar_path(path).write_text(replace(artifact, goldens=goldens.record).to_json(), encoding="utf-8")
-    return path
-
-
-def copy_to(folder, path, content=None):
-    """Copy a file with what lies beside it, under its own name; the content may be another one."""
-    copy = folder / path.name
-    copy.write_bytes(path.read_bytes() if content is None else content)
-    for beside in (sidecar_path, goldens_path):
-        beside(copy).write_bytes(beside(path).read_bytes())
-    return copy
 
 
 def test_an_intact_copy_passes_with_either_kernels(file, tmp_path):
@@ -152,6 +136,7 @@ def test_damage_that_changes_answers_beyond_the_tolerance_is_caught(file, stored
 def test_answers_changed_by_less_than_kernels_differ_are_caught_on_the_same_engine(file, write_file, tmp_path):
     artifact = read_artifact(file)
     figures = {"images": 4, "engine": "e 1", "same_input": True, "unit": "1", "tolerance": Distance(largest=9, mean=1)}
+    figures["moved"] = Moved(outputs=40, count=2, by_steps=None)
     replay = GoldenReplay(
         artifact=artifact, **figures, same_file=False, same_engine=True, distance=Distance(largest=2, mean=0.1)
     )

@@ -1,0 +1,175 @@
+"""Ask a copy on a device what its goldens answer, with each set of kernels that its engines have there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from mnet_deploy.artifact import file_sha256
+from mnet_deploy.errors import CommandFailed, SpecError, ToolMissing
+from mnet_deploy.measurement.device_info import DeviceInfo
+from mnet_deploy.measurement.json_values import as_value
+from mnet_deploy.measurement.measurement import MeasuredFile
+from mnet_deploy.measurement.run_config import DELEGATES, RunConfig
+from mnet_deploy.pipeline.bench import BenchFile, BenchRequest, plan
+from mnet_deploy.pipeline.goldens import GoldenReplay, KeptGoldens, read_goldens
+from mnet_deploy.progress import Progress
+from mnet_deploy.runners.device_infer import infer_on_device
+from mnet_deploy.runners.device_session import DeviceSession
+from mnet_deploy.runners.local import Inference
+from mnet_deploy.runners.setup.device_python import DevicePython, device_python
+from mnet_deploy.runners.transports.address import DeviceAddress
+from mnet_deploy.runners.transports.deadline import Deadline
+from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.transport import Transport
+
+# History: 1 = first.
+DEVICE_REPLAY_FORMAT = "mnet.device-goldens/1"
+CONNECT_TIMEOUT_S = 60.0
+_SUFFIXES = (".tflite", ".onnx", ".ort")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DelegateReplay:
+    """What one engine answers there with one set of kernels.
+
+    Attributes:
+        config: the engine and the delegate that were asked for.
+        answered: what ran, and its answers.
+        replay: how far those are from the goldens.
+    """
+
+    config: RunConfig
+    answered: Inference
+    replay: GoldenReplay
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        replay, moved = self.replay, self.replay.moved
+        share = replay.distance.share_of(replay.tolerance)
+        steps = None if moved.by_steps is None else {str(step): count for step, count in moved.by_steps.items()}
+        return {
+            "engine": self.answered.engine,
+            "engine_version": self.answered.engine_version,
+            "machine": self.answered.machine,
+            "asked_delegate": self.config.delegate,
+            "delegate": self.answered.delegate,
+            "passed": replay.passed,
+            "equal": moved.count == 0,
+            "same_engine": replay.same_engine,
+            "same_input": replay.same_input,
+            "outputs": moved.outputs,
+            "moved": moved.count,
+            "moved_by_steps": steps,
+            "distance": replay.distance.to_json(),
+            "share_of_tolerance": share if isfinite(share) else None,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceReplay:
+    """What a copy answers on a device to the images of its goldens.
+
+    Attributes:
+        device: where.
+        goldens: what was asked.
+        replays: one for each engine and delegate that answered.
+        refusals: why others did not.
+        warnings: what the user should know of the device.
+    """
+
+    device: DeviceInfo
+    goldens: KeptGoldens
+    replays: tuple[DelegateReplay, ...]
+    refusals: tuple[CommandFailed | ToolMissing, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def same_file(self) -> bool:
+        """Whether the copy is byte for byte the file that was exported."""
+        return all(one.replay.same_file for one in self.replays)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the file is the exported one and every delegate answers as the export did."""
+        return not self.refusals and self.same_file and all(one.replay.passed for one in self.replays)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but the answers as JSON values."""
+        record = self.goldens.record
+        return {
+            "format": DEVICE_REPLAY_FORMAT,
+            "file": self.goldens.artifact.file,
+            "device": as_value(self.device),
+            "emulated": self.device.emulated,
+            "passed": self.passed,
+            "same_file": self.same_file if self.replays else None,
+            "images": self.goldens.images,
+            "exported_with": record["engine"],
+            "tolerance": record["tolerance"],
+            "unit": record["unit"],
+            "replays": [one.to_json() for one in self.replays],
+            "refusals": [str(refusal) for refusal in self.refusals],
+        }
+
+
+def replay_on_device(
+    path: Path, device: DeviceAddress, progress: Progress, *, engines: Sequence[str] = ()
+) -> DeviceReplay:
+    """Ask a copy on a device what its goldens answer.
+
+    Args:
+        path: the copy on this machine; sidecar and goldens lie beside it.
+        device: where.
+        progress: told of each delegate.
+        engines: of `run_config.ENGINES`; empty for the first one that is installed there.
+
+    Raises:
+        SpecError: the file, its goldens or an engine cannot be used.
+        ResultFormatError: sidecar or goldens are damaged.
+        DeviceError: the device cannot be used, or was lost. What a single engine refused is in the result instead.
+    """
+    request = BenchRequest(files=(path,), device=device, engines=tuple(engines), delegates=DELEGATES)
+    goldens = read_goldens(path)
+    if path.suffix not in _SUFFIXES:
+        raise SpecError(f"--device runs {', '.join(_SUFFIXES)} files. Received: {path}")
+    with open_transport(device) as transport:
+        try:
+            return _replay(transport, goldens, request, progress)
+        finally:
+            progress.done()
+
+
+def _replay(transport: Transport, goldens: KeptGoldens, request: BenchRequest, progress: Progress) -> DeviceReplay:
+    progress.stage(f"connecting to {request.device}")
+    python = device_python(transport, Deadline.after(CONNECT_TIMEOUT_S))
+    configs = _configs(goldens.path, request, python)
+    replays: list[DelegateReplay] = []
+    refusals: list[CommandFailed | ToolMissing] = []
+    with DeviceSession(transport, python=python.path) as session:
+        device = session.device()
+        for config in configs:
+            progress.stage(f"{goldens.path.name} ({config})")
+            try:
+                replays.append(_replay_with(session, goldens, config))
+            except (CommandFailed, ToolMissing) as refusal:  # another engine or delegate may still answer
+                refusals.append(refusal)
+    return DeviceReplay(
+        device=device,
+        goldens=goldens,
+        replays=tuple(replays),
+        refusals=tuple(refusals),
+        warnings=tuple(session.warnings),
+    )
+
+
+def _configs(path: Path, request: BenchRequest, python: DevicePython) -> list[RunConfig]:
+    """Return the engines and delegates to run, as a benchmark would."""
+    file = MeasuredFile(file=path.name, sha256=file_sha256(path), size_bytes=path.stat().st_size)
+    return [each.config for each in plan((BenchFile(path=path, file=file, artifact=None),), request, python)]
+
+
+def _replay_with(session: DeviceSession, goldens: KeptGoldens, config: RunConfig) -> DelegateReplay:
+    answered = infer_on_device(session, goldens.path, goldens.inputs, engine=config.engine, delegate=config.delegate)
+    return DelegateReplay(config=config, answered=answered, replay=goldens.compare(answered))

@@ -1,0 +1,291 @@
+"""Goldens replayed through the transport of this machine: the same agent, keeper and files as on a device."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from golden_copies import copy_to, shift_goldens, with_goldens
+
+from mnet_deploy.artifact import read_artifact, sidecar_path
+from mnet_deploy.cli import main
+from mnet_deploy.errors import LinkLost
+from mnet_deploy.measurement.device_info import DeviceInfo
+from mnet_deploy.measurement.run_config import RunConfig
+from mnet_deploy.pipeline.device_goldens import DelegateReplay, DeviceReplay
+from mnet_deploy.pipeline.golden_tolerance import Distance, Moved
+from mnet_deploy.pipeline.goldens import goldens_path, read_goldens
+from mnet_deploy.pipeline.goldens_text import device_replay_text
+from mnet_deploy.runners import local
+from mnet_deploy.runners.device_infer import infer_on_device
+from mnet_deploy.runners.device_session import DeviceSession
+from mnet_deploy.runners.local import Inference
+from mnet_deploy.runners.transports.local_transport import LocalTransport
+
+
+@pytest.fixture(scope="module")
+def files(write_file, quantized, folded, tmp_path_factory):
+    """Files with goldens by their names."""
+    folder = tmp_path_factory.mktemp("files")
+    graphs = {"int8.tflite": quantized, "int8.onnx": quantized, "fp32.tflite": folded}
+    return {name: with_goldens(write_file(folder / name, graph)) for name, graph in graphs.items()}
+
+
+@pytest.fixture(autouse=True)
+def device_folder(tmp_path, monkeypatch):
+    """Where the device's programs keep their files: nobody else holds this machine's lock in there."""
+    folder = tmp_path / "device"
+    folder.mkdir()
+    monkeypatch.setenv("TMPDIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def verify(capsys):
+    """Run `mnet verify --device local:`; return (exit status, stdout, stderr)."""
+
+    def run(path, *options):
+        status = main(["verify", str(path), "--device", "local:", *options])
+        return (status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def figures(verify, violations):
+    """Return (exit status, JSON), which is as its schema says."""
+
+    def run(path, *options):
+        status, out, _ = verify(path, "--json", *options)
+        found = json.loads(out)
+        assert violations(found) == []
+        return status, found
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("name", "delegates"),
+    [
+        ("int8.tflite", [("default", "xnnpack"), ("none", "none")]),
+        ("fp32.tflite", [("default", "xnnpack"), ("none", "none")]),
+        ("int8.onnx", [("default", "cpu")]),
+    ],
+)
+def test_an_intact_file_answers_as_exported_with_each_delegate(files, figures, device_folder, name, delegates):
+    """Here, where it was exported, integers are equal with all kernels; sums of floats depend on the threads, too."""
+    status, found = figures(files[name])
+    assert (status, found["passed"], found["same_file"], found["emulated"]) == (0, True, True, None)
+    assert [(one["asked_delegate"], one["delegate"]) for one in found["replays"]] == delegates
+    quantised = read_artifact(files[name]).output.scale is not None
+    for one in found["replays"]:
+        assert (one["outputs"], one["same_engine"], one["passed"]) == (4 * 10, True, True)
+        assert one["moved_by_steps"] == ({} if quantised else None)
+        assert f"{one['engine']} {one['engine_version']} on {one['machine']}" == found["exported_with"]
+        if quantised or one["asked_delegate"] == "default":
+            assert (one["equal"], one["moved"], one["share_of_tolerance"]) == (True, 0, 0)
+    assert list(device_folder.iterdir()) == []
+
+
+def test_the_text_has_a_row_for_each_delegate(files, verify):
+    status, out, _ = verify(files["int8.tflite"], "--engine", "litert")
+    rows = [line.split() for line in out.splitlines() if line.startswith("ai-edge-litert")]
+    assert status == 0
+    assert [row[2] for row in rows] == ["xnnpack", "none"]
+    assert all(" ".join(row).endswith("0 of 40 0 0 0% equal, bit for bit") for row in rows)
+    assert "emulated" not in out
+
+
+@pytest.mark.parametrize(("name", "by"), [("int8.tflite", 100), ("fp32.tflite", 0.5)])
+def test_answers_beyond_the_tolerance_fail(files, tmp_path, figures, name, by):
+    copy = copy_to(tmp_path, files[name])
+    shift_goldens(copy, by)
+    status, found = figures(copy)
+    assert (status, found["passed"], found["same_file"]) == (1, False, True)
+    one = found["replays"][0]
+    assert (one["passed"], one["equal"], one["moved"]) == (False, False, 40)
+    assert one["moved_by_steps"] in (None, {"100": 40})
+    assert one["distance"]["largest"] == pytest.approx(by)
+    assert one["share_of_tolerance"] == pytest.approx(
+        max(one["distance"][figure] / found["tolerance"][figure] for figure in ("largest", "mean"))
+    )
+    assert one["share_of_tolerance"] > 1
+
+
+def test_a_shift_by_one_step_is_within_the_tolerance_and_counted(files, tmp_path, verify):
+    copy = copy_to(tmp_path, files["int8.tflite"])
+    artifact = read_artifact(copy)
+    wide = {**artifact.goldens, "tolerance": {"largest": 255, "mean": 255}}
+    sidecar_path(copy).write_text(replace(artifact, goldens=wide).to_json(), encoding="utf-8")
+    shift_goldens(copy, 1)
+    status, out, _ = verify(copy)
+    assert status == 0
+    assert "within tolerance" in out
+    assert "ai-edge-litert, xnnpack (default): 40 moved by 1" in out.splitlines()
+
+
+def test_a_file_with_zeroed_weights_is_told_apart(files, tmp_path, quantized, verify):
+    content = files["int8.tflite"].read_bytes()
+    kernels = (layer.kernel for layer in quantized.layers if layer.kernel is not None and layer.spec.kernel_px == 1)
+    stored = [np.ascontiguousarray(kernel.transpose(3, 0, 1, 2)).tobytes() for kernel in kernels]
+    kernel = max((one for one in stored if one in content), key=len)
+    status, out, _ = verify(copy_to(tmp_path, files["int8.tflite"], content.replace(kernel, bytes(len(kernel)))))
+    assert status == 1
+    assert "not as exported" in out
+    assert "WARNING: ai-edge-litert, none: the answers are further apart than kernels differ" in out
+    assert out.splitlines()[-1].startswith("WARNING: the file is not the one that was exported")
+
+
+def test_a_file_that_an_engine_refuses_is_said_once_for_each_delegate(files, tmp_path, figures):
+    copy = copy_to(tmp_path, files["int8.tflite"], files["int8.tflite"].read_bytes()[:2000])
+    status, found = figures(copy)
+    assert (status, found["passed"], found["same_file"], found["replays"]) == (3, False, None, [])
+    usual, bare = found["refusals"]
+    assert usual.startswith("int8.tflite on local (litert): ")
+    assert bare.startswith("int8.tflite on local (litert, no delegate): ")
+
+
+def test_damaged_goldens_are_refused_before_the_device_is_asked(files, tmp_path, verify, device_folder):
+    copy = copy_to(tmp_path, files["int8.tflite"])
+    goldens_path(copy).write_bytes(goldens_path(copy).read_bytes()[:-1])
+    device_folder.rmdir()
+    status, out, said = verify(copy)
+    assert (status, out) == (2, "")
+    assert "is not the file that the sidecar names (sha256 differs)" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--data", "photos"), "--device has images of its own. Received: --data as well"),
+        (("--twin", "other.tflite"), "one thing at a time. Received: --twin and --device"),
+        (("--layers",), "one thing at a time. Received: --layers or --page and --device"),
+        (("--normalization", "0..1"), "--device takes the preparation of photos from the sidecar"),
+        (("--no-xnnpack",), "--device runs a .tflite with and without XNNPACK"),
+        (("--engine", "keras"), "--engine takes litert, tflite-runtime, onnxruntime. Received: 'keras'"),
+        (("--engine", "onnxruntime"), "int8.tflite runs on litert or tflite-runtime"),
+        (("--engine", "litert,litert"), "--engine is given twice"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(files, verify, options, message):
+    status, out, said = verify(files["int8.tflite"], *options)
+    assert (status, out) == (2, "")
+    assert message in said
+
+
+def test_an_engine_alone_is_refused(files, capsys):
+    assert main(["verify", str(files["int8.tflite"]), "--goldens", "--engine", "litert"]) == 2
+    assert "--engine is for --device. Received: it alone" in capsys.readouterr().err
+
+
+def test_a_file_of_another_name_is_refused(files, tmp_path, verify):
+    copy = copy_to(tmp_path, files["int8.tflite"])
+    for beside in (sidecar_path, goldens_path):
+        beside(copy).rename(beside(tmp_path / "model.bin"))
+    status, _, said = verify(copy.rename(tmp_path / "model.bin"))
+    assert status == 2
+    assert "--device runs .tflite, .onnx, .ort files" in said
+
+
+# What a device may send.
+
+
+class Sending(LocalTransport):
+    """Pulls a content of the test's."""
+
+    content = b""
+
+    def pull(self, remote, local, *, deadline):
+        return Path(local).write_bytes(self.content)
+
+
+def npy(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+@pytest.fixture(scope="module")
+def sending(tmp_path_factory):
+    """A session whose pulls give what the test wants."""
+    with pytest.MonkeyPatch.context() as patch, Sending() as transport:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("sending")))
+        with DeviceSession(transport, python=sys.executable) as session:
+            yield session
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be read"),
+        (b"no numbers", "cannot be read"),
+        (npy(np.zeros((4, 10)))[:-1], "cannot be read"),
+        (npy(np.zeros((4, 10))).replace(b"(4, 10), }" + b" " * 12, b"(4, 10" + b"0" * 12 + b"), }"), "cannot be read"),
+        (npy(np.array([None] * 4)), "cannot be read"),
+        (npy(np.zeros((3, 10))), r"expected numbers for 4 inputs\. Received: float64 \[3, 10\]"),
+        (npy(np.array(["a"] * 4)), r"expected numbers for 4 inputs\. Received: <U1 \[4\]"),
+        (npy(np.float32(1)), r"expected numbers for 4 inputs\. Received: float32 \[\]"),
+    ],
+)
+def test_what_is_no_answer_is_refused(files, sending, content, message):
+    path = files["int8.tflite"]
+    sending.transport.content = content
+    with pytest.raises(LinkLost, match=rf"^int8\.tflite on local \(litert\): .*{message}"):
+        infer_on_device(sending, path, read_goldens(path).inputs, engine="litert")
+
+
+def test_the_answers_are_those_of_this_machine(files):
+    path = files["fp32.tflite"]
+    inputs = read_goldens(path).inputs
+    with LocalTransport() as transport, DeviceSession(transport, python=sys.executable) as session:
+        found = infer_on_device(session, path, inputs, engine="litert", delegate="none")
+    expected = local.infer(path, inputs, xnnpack=False)
+    assert replace(found, outputs=expected.outputs) == expected
+    np.testing.assert_array_equal(found.outputs, expected.outputs)
+
+
+# Figures and text.
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "moved"),
+    [
+        (np.int8([-128, 0, 5, 7]), np.int8([127, 0, 6, 6]), Moved(outputs=4, count=3, by_steps={255: 1, 1: 2})),
+        (np.uint8([0, 255]), np.uint8([255, 255]), Moved(outputs=2, count=1, by_steps={255: 1})),
+        (np.float32([0.0, 1.0]), np.float32([-0.0, 1.0]), Moved(outputs=2, count=1, by_steps=None)),
+        (np.float32([np.nan, 1]), np.float32([np.nan, 2]), Moved(outputs=2, count=1, by_steps=None)),
+        (np.int8([1, 2]), np.int8([1, 2, 3]), Moved(outputs=3, count=3, by_steps=None)),
+        (np.float32([1, 2]), np.float64([1, 2]), Moved(outputs=2, count=2, by_steps=None)),
+    ],
+)
+def test_moved_values_are_counted_in_whole_steps_and_in_bits(expected, actual, moved):
+    assert Moved.between(expected, actual) == moved
+
+
+@pytest.mark.parametrize(
+    ("largest", "mean", "share"), [(0, 0, 0), (2, 0.1, 0.5), (1, 0.3, 1.5), (np.inf, np.inf, np.inf)]
+)
+def test_the_share_of_a_tolerance_is_that_of_the_figure_nearer_to_it(largest, mean, share):
+    found = Distance(largest=largest, mean=mean).share_of(Distance(largest=4, mean=0.2))
+    assert found == pytest.approx(share)
+    assert Distance(largest=0, mean=0).share_of(Distance(largest=0, mean=0)) == 0
+    assert Distance(largest=1, mean=0).share_of(Distance(largest=0, mean=0)) == np.inf
+
+
+def test_what_is_emulated_is_labelled_in_every_row(files):
+    goldens = read_goldens(files["int8.tflite"])
+    outputs = goldens.answers[0].astype(np.int16)
+    outputs.flat[:8] += np.where(outputs.flat[:8] > 0, -1, 1) * np.arange(1, 9)
+    answered = Inference(outputs=outputs.astype(np.int8), engine="e", engine_version=None, delegate="none")
+    one = DelegateReplay(
+        config=RunConfig(engine="litert", delegate="none"), answered=answered, replay=goldens.compare(answered)
+    )
+    device = DeviceInfo(address="ssh://pi@there", emulated="qemu-user")
+    lines = device_replay_text(DeviceReplay(device=device, goldens=goldens, replays=(one,))).splitlines()
+    assert lines[:2] == ["ssh://pi@there", "emulated by qemu-user: not the answers of a real device"]
+    assert [line.endswith("(emulated)") for line in lines if line.startswith("e ")] == [True]
+    counted = "1 moved by 1, 1 moved by 2, 1 moved by 3, 1 moved by 4, 1 moved by 5, 1 moved by 6, 2 by 7 to 8"
+    assert f"e, none: {counted}" in lines
