@@ -83,9 +83,15 @@ def _row(one: DelegateReplay, *, emulated: bool) -> tuple[str, ...]:
         _delegate(one),
         f"{moved.count} of {moved.outputs}",
         *_figures(one.replay.distance),
-        f"{share:.0%}" if isfinite(share) else "-",
+        _percent(share),
         f"{verdict} (emulated)" if emulated else verdict,
     )
+
+
+def _percent(share: float) -> str:
+    if 0 < share < 0.01:
+        return "<1%"
+    return f"{share:.0%}" if isfinite(share) else "-"
 
 
 def _delegate(one: DelegateReplay) -> str:

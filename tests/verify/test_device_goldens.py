@@ -289,3 +289,17 @@ def test_what_is_emulated_is_labelled_in_every_row(files):
     assert [line.endswith("(emulated)") for line in lines if line.startswith("e ")] == [True]
     counted = "1 moved by 1, 1 moved by 2, 1 moved by 3, 1 moved by 4, 1 moved by 5, 1 moved by 6, 2 by 7 to 8"
     assert f"e, none: {counted}" in lines
+
+
+@pytest.mark.parametrize(
+    ("share", "said"), [(0, "0%"), (0.0001, "<1%"), (0.56, "56%"), (1.5, "150%"), (float("inf"), "-")]
+)
+def test_a_small_share_is_not_called_none(files, share, said):
+    goldens = read_goldens(files["int8.tflite"])
+    answered = Inference(outputs=goldens.answers[0], engine="e", engine_version="1", delegate="none")
+    apart = Distance(largest=share * goldens.record["tolerance"]["largest"], mean=0)
+    replay = replace(goldens.compare(answered), distance=apart)
+    one = DelegateReplay(config=RunConfig(engine="litert"), answered=answered, replay=replay)
+    found = DeviceReplay(device=DeviceInfo(address="local:"), goldens=goldens, replays=(one,))
+    (row,) = (line for line in device_replay_text(found).splitlines() if line.startswith("e 1"))
+    assert row.split()[9] == said
