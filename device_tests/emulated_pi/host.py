@@ -16,6 +16,7 @@ TOOLS = {
     "update-binfmts": "binfmt-support",
     "mmdebstrap": "mmdebstrap",
     "ssh": "openssh-client",
+    "adb": "adb",
     "ip": "iproute2",
     "zstd": "zstd",
 }

@@ -19,6 +19,7 @@ INSTALL = (
     f"'mnet-deploy[android]', or set {ADB} to where it is"
 )
 OLDEST_PROTOCOL = 41  # of adb's client and server: Android Debug Bridge version 1.0.41, since 2018
+_NEWS = re.compile(r"\* daemon (not running|started)|\[ *[0-9]+%\]")
 _SHORT_S = 20.0  # for what adb answers at once, the start of its server included
 _SDK = ("ANDROID_HOME", "ANDROID_SDK_ROOT")
 
@@ -103,9 +104,9 @@ def short_answer(command: list[str], deadline: Deadline, name: str) -> ChildResu
 
 
 def said_by(done: ChildResult) -> str:
-    """Return all that adb said, without news of its server."""
+    """Return all that adb said, without news of its server and progress."""
     said = f"{done.stdout.decode('utf-8', 'replace')}\n{done.stderr}"
-    return "\n".join(line for line in said.splitlines() if not re.match(r"\* daemon (not running|started)", line))
+    return "\n".join(line for line in said.splitlines() if not _NEWS.match(line))
 
 
 def _candidates() -> Iterator[Path]:

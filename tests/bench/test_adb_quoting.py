@@ -239,6 +239,13 @@ def test_a_push_that_fails_leaves_what_was_there(adb, stand_in, tmp_path, push, 
     assert [path.read_bytes() for path in (tmp_path / "folder").iterdir()] == [b"earlier"]
 
 
+def test_progress_is_not_taken_for_the_reason_of_a_lost_link(adb, stand_in, tmp_path):
+    (tmp_path / "there").write_bytes(b"content")
+    stand_in("""case $verb in pull) echo '[ 49%] there'; exit 1 ;; shell) exec sh -c "$*" ;; esac""")
+    with pytest.raises(LinkLost, match="while copying there was running"):
+        adb.pull(str(tmp_path / "there"), tmp_path / "back", deadline=in_time())
+
+
 def test_a_pull_that_is_cut_off_leaves_nothing_here(adb, stand_in, tmp_path):
     (tmp_path / "there").write_bytes(b"content" * 1000)
     stand_in('case $verb in pull) head -c 100 "$1" >"$2" ;; shell) exec sh -c "$*" ;; esac')
