@@ -248,6 +248,17 @@ def test_a_link_that_is_lost_during_a_short_command(phone, adb):
     timer.join()
 
 
+def test_a_server_that_someone_ends_while_a_program_runs(server, phone, adb):
+    process = adb.start(COUNTING, deadline=in_time())
+    server.run("kill-server")
+    with pytest.raises(LinkLost, match=r"adb's server was ended here; run it again when .* \(while sh was running\)"):
+        process.wait(in_time())
+    with pytest.raises(DeviceUnavailable, match=rf"no phone {phone.serial} is connected: .* connect {phone.serial}"):
+        adb.run(["true"], deadline=in_time())
+    phone.connect()
+    assert adb.run(["true"], deadline=in_time()).return_code == 0
+
+
 def test_after_a_short_loss_the_way_is_there_again(phone, adb):
     adb.run_check(["true"], deadline=in_time())
     phone.drop()

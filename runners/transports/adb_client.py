@@ -10,6 +10,7 @@ from pathlib import Path
 from mnet_deploy.child_process import ChildResult, run_child
 from mnet_deploy.errors import CommandTimeout, DeviceUnavailable, SpecError, ToolMissing
 from mnet_deploy.runners.transports.adb_errors import AdbTarget, adb_error
+from mnet_deploy.runners.transports.adb_server import server_version
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
 
@@ -51,7 +52,7 @@ class AdbClient:
         """
         if self._connected:
             return
-        _require_version(self.target.adb, deadline)
+        self._require_one_version(_protocol(self.target.adb, deadline), deadline)
         self._answer("start-server", deadline)
         if not self.target.serial:  # from here on it is this one, also when another one is plugged in
             serial = self._answer("get-serialno", deadline).strip()
@@ -61,6 +62,13 @@ class AdbClient:
             raise adb_error(self.target, f"error: device {state}", started=False, what="a program")
         self.merged = "shell_v2" not in self._answer("features", deadline).split()
         self._connected = True
+
+    def _require_one_version(self, client: int, deadline: Deadline) -> None:
+        """Leave a server of another version alone: adb would end it, and with it what others do through it."""
+        server = server_version(deadline)
+        if server not in (None, client):
+            said = f"adb server version ({server}) doesn't match this client ({client})"
+            raise adb_error(self.target, said, started=False, what="a program")
 
     def _answer(self, request: str, deadline: Deadline) -> str:
         arguments = [str(self.target.adb), request] if request == "start-server" else self.command(request)
@@ -124,7 +132,8 @@ def _is_program(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
-def _require_version(adb: Path, deadline: Deadline) -> None:
+def _protocol(adb: Path, deadline: Deadline) -> int:
+    """Return the version of the protocol that this adb speaks, if it is new enough."""
     said = said_by(short_answer([str(adb), "version"], deadline, f"{adb} version"))
     found = re.search(r"Android Debug Bridge version 1\.0\.([0-9]{1,4})\b", said)
     if found is None:
@@ -132,3 +141,4 @@ def _require_version(adb: Path, deadline: Deadline) -> None:
         raise DeviceUnavailable(f"{adb} is not adb: expected its version. Received: {first[:100]}; {INSTALL}")
     if int(found[1]) < OLDEST_PROTOCOL:
         raise ToolMissing(f"adb 1.0.{OLDEST_PROTOCOL}", f"{adb} is 1.0.{found[1]}; {INSTALL}")
+    return int(found[1])

@@ -1,7 +1,9 @@
 """What reaches a program behind adb, and what comes back; `adb` is a stand-in: a shell runs its last argument."""
 
 import shutil
+import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,17 @@ STRANGE = [
 
 
 @pytest.fixture
-def stand_in(tmp_path, monkeypatch):
+def port(monkeypatch):
+    """Let adb's server have a port where nothing listens yet; that of this machine's user is left alone."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number = free.getsockname()[1]
+    monkeypatch.delenv("ADB_SERVER_SOCKET", raising=False)
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(number))
+    return number
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch, port):
     """Put an `adb` on the path; return a function that sets what it does in a shell, a push and a pull."""
     folder = tmp_path / "stand-in"
     folder.mkdir()
@@ -285,6 +297,35 @@ def test_a_phone_that_is_not_ready(adb, monkeypatch):
     monkeypatch.setenv("STAND_IN_STATE", "unauthorized")
     with pytest.raises(DeviceUnavailable, match="accept 'Allow USB debugging"):
         adb.run(["true"], deadline=in_time())
+
+
+def answer_once(server, answer):
+    link, _ = server.accept()
+    with link:
+        link.recv(100)
+        link.sendall(answer)
+
+
+@pytest.fixture
+def serve(port):
+    """Return a function that starts something with the port of adb's server; it gives one caller an answer."""
+    with socket.create_server(("127.0.0.1", port)) as server:
+        yield lambda answer: threading.Thread(target=answer_once, args=(server, answer), daemon=True).start()
+
+
+def test_a_server_of_another_version_is_left_alone(adb, serve, log):
+    serve(b"OKAY00040027")
+    with pytest.raises(DeviceUnavailable, match=r"another version \(39, this adb is 41\) .* set MNET_ADB"):
+        adb.run(["true"], deadline=in_time())
+    assert log() == ["version"]
+
+
+@pytest.mark.parametrize(
+    "answer", [b"OKAY00040029", b"FAIL0004oops", b"OKAY", b"OKAYzzzz", b"OKAY0004\xff\xff\xff\xff", b""]
+)
+def test_a_server_of_this_version_and_what_is_none_are_left_to_adb(adb, serve, answer):
+    serve(answer)
+    assert adb.run(["true"], deadline=in_time()).return_code == 0
 
 
 def test_an_adb_that_is_too_old(adb, monkeypatch):
