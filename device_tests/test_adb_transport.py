@@ -253,6 +253,7 @@ def test_a_server_that_someone_ends_while_a_program_runs(server, phone, adb):
     server.run("kill-server")
     with pytest.raises(LinkLost, match=r"adb's server was ended here; run it again when .* \(while sh was running\)"):
         process.wait(in_time())
+    server.run("start-server")
     with pytest.raises(DeviceUnavailable, match=rf"no phone {phone.serial} is connected: .* connect {phone.serial}"):
         adb.run(["true"], deadline=in_time())
     phone.connect()

@@ -43,8 +43,13 @@ wait $!
 """
 
 
+# A server takes hold of all phones on USB cables, those of this machine's user: it must not see them.
+USB = Path("/dev/bus/usb")
+WITHOUT_USB = ("unshare", "--mount", "sh", "-c", f'mount -t tmpfs tmpfs {USB} && exec "$@"', "sh")
+
+
 class AdbServer:
-    """An adb server with a port and a home of its own: nobody else's is touched."""
+    """An adb server with a port and a home of its own: nobody else's is touched, and no real phone."""
 
     def __init__(self, adb: Path) -> None:
         self.adb = adb
@@ -56,12 +61,13 @@ class AdbServer:
             "TMPDIR": str(self.home),
             "ANDROID_ADB_SERVER_PORT": str(port),
             "ADB_LOCAL_TRANSPORT_MAX_PORT": "5553",  # no looking for emulators of others
+            "ADB_MDNS_AUTO_CONNECT": "0",  # nor for phones in the network
         }
 
     def run(self, *arguments: str) -> str:
         """Run adb and return all that it says."""
         done = subprocess.run(
-            [self.adb, *arguments],
+            [*(WITHOUT_USB if USB.is_dir() else ()), self.adb, *arguments],
             env={"PATH": os.environ["PATH"], **self.environment},
             timeout=ADB_TIMEOUT_S,
             stdin=subprocess.DEVNULL,

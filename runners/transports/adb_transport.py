@@ -98,6 +98,7 @@ class AdbTransport(Transport):
         sha256 = hashlib.sha256(content).hexdigest()
         part = f"{remote}.{secrets.token_hex(4)}.part"
         mode = _MAY_RUN if executable else _MAY_NOT
+        self._client.connect(deadline)
         try:
             self._copy(["push", str(local.absolute()), part], f"{remote} cannot be written", deadline)
             result = self.run(["sh", "-c", _SETTLE, "sh", part, sha256, remote, mode], deadline=deadline)
