@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mnet_deploy.child_process import ProgramEnd
-from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, ToolMissing
+from mnet_deploy.errors import CommandFailed, DeviceError, LinkLost, SpecError, ToolMissing
 from mnet_deploy.runners.device_events import (
     LONGEST_TEXT,
     E,
@@ -26,6 +26,10 @@ _ADVICE: dict[int, str] = {
 }
 
 
+# The file or an option is to blame, not the device.
+UNUSABLE = frozenset(("model_refused", "wrong_engine", "option_refused"))
+
+
 class AgentRefusal(CommandFailed):
     """The agent itself says why it cannot do what it was asked.
 
@@ -36,6 +40,8 @@ class AgentRefusal(CommandFailed):
     def __init__(self, message: str, *, kind: str, command: Sequence[str], return_code: int, output: str) -> None:
         super().__init__(message, command=command, return_code=return_code, output=output)
         self.kind = kind
+        if kind in UNUSABLE:
+            self.exit_code = SpecError.exit_code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,7 +89,10 @@ def _diff(args: argparse.Namespace) -> int:
     from mnet_deploy.results.store import find
     from mnet_deploy.results.text import diff_text, unpaired_sentences
 
-    old, new = (read_run(find(args.results, name), raw=False) for name in (args.old, args.new))
+    old_path, new_path = find(args.results, args.old), find(args.results, args.new)
+    if old_path.resolve() == new_path.resolve():
+        raise SpecError(f"mnet results diff compares two runs. Received: {old_path.stem} twice")
+    old, new = read_run(old_path, raw=False), read_run(new_path, raw=False)
     found = compare_runs(old.measurements, new.measurements)
     if args.json:
         _print_json({"format": "mnet.results-diff/1", "old": old.name, "new": new.name, **found.to_json()})

@@ -79,7 +79,10 @@ def fraction(text: str, option: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?|\.\d+)\s*(%?)", text.strip())
     if found is None or len(found[1]) > MOST_DIGITS:
         raise SpecError(f"{option} takes a share such as 5% or 0.05. Received: {_short(text)}")
-    return float(found[1]) / (100 if found[2] else 1)
+    share = float(found[1]) / (100 if found[2] else 1)
+    if share > 1 and not found[2]:
+        raise SpecError(f"{option} takes a share such as 5% or 0.05. Received: {text!r}. Did you mean {text.strip()}%?")
+    return share
 
 
 def _short(text: str) -> str:

@@ -48,7 +48,8 @@ class Protocol:
         """Refuse what cannot be measured by."""
         for name, least in (("warmup_count", 1), ("min_count", 1), ("min_blocks", 1), ("max_blocks", self.min_blocks)):
             if getattr(self, name) < least:
-                raise SpecError(f"{name} is at least {least}. Received: {getattr(self, name)}")
+                bound = f"min_blocks ({least})" if name == "max_blocks" else least
+                raise SpecError(f"{name} is at least {bound}. Received: {getattr(self, name)}")
         if self.max_blocks > MOST_BLOCKS:
             raise SpecError(f"max_blocks is at most {MOST_BLOCKS}. Received: {self.max_blocks}")
         for name in ("warmup_s", "block_s", "max_interval", "time_limit_s", "block_timeout_s", "cool_down_s"):

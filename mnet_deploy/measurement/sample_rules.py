@@ -37,7 +37,7 @@ def no_result(measurement: Measurement) -> str | None:
 def cut_off(measurement: Measurement) -> str | None:
     if measurement.stopped != "error":
         return None
-    return "The run ended with an error, and nobody looked at the device after it; mend that, and measure again."
+    return "The run was cut off, so that nobody looked at the device after it; measure again."
 
 
 def impossible_latency(measurement: Measurement) -> str | None:
@@ -65,7 +65,7 @@ def few_blocks(measurement: Measurement) -> str | None:
     count, required = len(measurement.block_medians_s), measurement.protocol.min_blocks
     if not 0 < count < required:
         return None
-    return f"There are {count} blocks instead of at least {required}; allow more time (--time-limit)."
+    return f"The number of blocks is {count} instead of at least {required}; allow more time (--time-limit)."
 
 
 def wide_interval(measurement: Measurement) -> str | None:
@@ -76,10 +76,13 @@ def wide_interval(measurement: Measurement) -> str | None:
     if measurement.interval_s is None:
         return "One block gives no interval of the median; measure 5 or more (--min-blocks)."
     width = interval_width(measurement.interval_s, median_s)
-    why = {"time": "when the time was up", "blocks": "after the most blocks allowed"}.get(measurement.stopped, "")
+    why, more = {
+        "time": (" when the time was up", "time (--time-limit)"),
+        "blocks": (" after the most blocks allowed", "blocks (--max-blocks)"),
+    }.get(measurement.stopped, ("", "time (--time-limit)"))
     return (
-        f"The 95 % interval of the median was ±{width:.1%} instead of ±{limit:.1%} {why}".rstrip()
-        + "; allow more time (--time-limit), or quieten the device."
+        f"The 95 % interval of the median was ±{width:.1%} instead of ±{limit:.1%}{why}; allow more {more}, or quieten "
+        "the device."
     )
 
 

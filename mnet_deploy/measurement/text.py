@@ -69,25 +69,35 @@ def remarks(measurements: Sequence[Measurement]) -> list[str]:
     for number, one in enumerate(measurements, 1):
         for text in dict.fromkeys(_sentences(one)):
             said.setdefault(text, []).append(str(number))
-    lines = [
-        text if len(numbers) == len(measurements) else f"{', '.join(numbers)}: {text}" for text, numbers in said.items()
-    ]
+    texts = sorted(said, key=_is_no_reason)  # what holds for all beside the reasons comes after them
+    lines = [text if len(said[text]) == len(measurements) else f"{', '.join(said[text])}: {text}" for text in texts]
     if any(one.verdict is Verdict.INVALID for one in measurements):
         lines.append("An INVALID median is not a result: do not quote it.")
     return ["", *lines] if lines else []
+
+
+def _is_no_reason(text: str) -> bool:
+    return not text.startswith(tuple(Verdict))
 
 
 def _sentences(one: Measurement) -> Iterator[str]:
     yield from (f"{reason.verdict}: {reason.text}" for reason in one.reasons)
     yield from (f"note: {note}" for note in one.file.notes)
     if deviations := one.protocol.deviations():
-        listed = ", ".join(f"{name} {_value(value)}" for name, value in deviations.items())
+        listed = ", ".join(f"{_option(name)} {_value(name, value)}" for name, value in deviations.items())
         yield f"deviations from the default protocol: {listed}"
     if unseen := not_looked_at(one):
         yield f"not looked at: {', '.join(unseen)} (the device does not say)"
 
 
-def _value(value: float | bool | None) -> str:
+def _option(name: str) -> str:
+    """Return how the command line calls a field of the protocol."""
+    return "--" + name.removesuffix("_s").removesuffix("_c").replace("_", "-")
+
+
+def _value(name: str, value: float | bool | None) -> str:
     if value is None:
         return "not asked for"
-    return ("off", "on")[value] if isinstance(value, bool) else f"{value:g}"
+    if isinstance(value, bool):
+        return ("off", "on")[value]
+    return f"{value:g}s" if name.endswith("_s") else f"{value:g}"

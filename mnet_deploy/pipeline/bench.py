@@ -127,7 +127,9 @@ def sustaining(protocol: Protocol, duration_s: float, *, block_s: float | None) 
     """
     return replace(
         protocol,
-        block_s=min(SUSTAINED_BLOCK_S, duration_s / protocol.min_blocks) if block_s is None else block_s,
+        block_s=max(protocol.block_s, min(SUSTAINED_BLOCK_S, duration_s / protocol.min_blocks))
+        if block_s is None
+        else block_s,
         max_interval=None,
         max_blocks=MOST_BLOCKS,
         time_limit_s=duration_s,
@@ -256,4 +258,4 @@ def _not_installed(engine: str, request: BenchRequest, python: DevicePython) -> 
         if request.device.scheme == "local"
         else f"mnet device setup --device {request.device} --engine {engine}"
     )
-    return f"{request.device}: {engine} cannot be used there: {reason}; {remedy}"
+    return f"{request.device.label}: {engine} cannot be used there: {reason}; {remedy}"

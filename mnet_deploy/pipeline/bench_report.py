@@ -16,7 +16,7 @@ from mnet_deploy.pipeline.bench_layers import TimedLayers
 from mnet_deploy.progress import Progress
 from mnet_deploy.results.baseline import BaselineResult, compare_to_baseline
 from mnet_deploy.results.run_file import read_run
-from mnet_deploy.results.store import save_run
+from mnet_deploy.results.store import require_writable, save_run
 
 # History: 1 = first.
 BENCH_FORMAT = "mnet.bench/1"
@@ -97,6 +97,8 @@ def bench_and_report(
     """
     if baseline is not None:
         read_run(baseline, raw=False)  # that it is none should not show after minutes
+    if store is not None:
+        require_writable(store)
     result = bench(request, progress)
     measurements = result.measurements
     error: MnetError | KeyboardInterrupt | None = result.error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mnet_deploy.measurement.measurement import Measurement
-from mnet_deploy.measurement.ratios import FEWEST_BLOCKS
+from mnet_deploy.measurement.ratios import EQUAL_WITHIN, FEWEST_BLOCKS, is_equal
 from mnet_deploy.results.pairs import Compared, change_text, compare_runs, label_text
 from mnet_deploy.results.ratio import more_blocks
 from mnet_deploy.results.run_file import read_run
@@ -78,11 +78,15 @@ def compare_to_baseline(measurements: Sequence[Measurement], baseline: Path, max
 
 def _sentence(one: Compared, limit: float) -> str:
     said, allowed = change_text(one), f"the {100 * (limit - 1):.3g} % that are allowed"
+    if one.old.file.sha256 != one.new.file.sha256:
+        said += " (the file is another one than before)"
     low, high = one.ratio.low, one.ratio.high
     if low is None or high is None:
         return f"{said}. Measure with {FEWEST_BLOCKS} blocks or more"
     if low > limit:
         return f"{said}: slower by more than {allowed}"
+    if is_equal((low, high)) and high <= limit:
+        return f"{said}: no difference of more than {EQUAL_WITHIN:.0%}"
     if high < 1:
         return f"{said}: faster"
     if high <= limit:

@@ -48,6 +48,16 @@ class Listing:
     problems: tuple[str, ...]
 
 
+def require_writable(folder: Path) -> None:
+    """Find out before a run whether it can be saved; nothing is left.
+
+    Raises:
+        SpecError: the folder cannot be written.
+    """
+    with OutputFolder(folder, stem=".probe", names={}, force=False, option=OPTION) as output:
+        output.stage(".probe", b"")
+
+
 def save_run(measurements: Sequence[Measurement], folder: Path) -> SavedRun:
     """Save what was measured together. The raw samples come first: a summary always finds them.
 

@@ -671,7 +671,8 @@ def litert_ops(summaries: Iterable[Tuple[str, int]]) -> List[Dict[str, Any]]:
     for text, runs in summaries:
         now = parse_summary(text)
         pairs = list(zip(now, before or [(*op[:2], 0.0, 0) for op in now]))  # noqa: B905 - since Python 3.10
-        means_s.append([(new[2] - old[2]) / runs for new, old in pairs])
+        # Shares have few digits: of an op that takes nothing the difference may come out below it.
+        means_s.append([max(0.0, new[2] - old[2]) / runs for new, old in pairs])
         counts = [(new[3] - old[3]) / runs for new, old in pairs]
         if len(pairs) != len(now) or any(count < 1 or count % 1 for count in counts):
             raise ValueError("LiteRT's summaries do not go on from each other as those of 2.3 do")

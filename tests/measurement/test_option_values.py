@@ -38,3 +38,9 @@ def test_what_is_no_finite_number_is_refused_in_one_short_line(read, text):
         read(text, "--x")
     assert len(str(refused.value)) < 150
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["5", "200"])
+def test_a_share_above_one_without_percent_asks_what_was_meant(text):
+    with pytest.raises(SpecError, match=f"Did you mean {text}%"):
+        fraction(text, "--max-slowdown")

@@ -74,7 +74,7 @@ def test_deviations_and_notes_are_said(valid):
     )
     text = run_text([noted])
     assert "note: the weights were not trained" in text
-    assert "deviations from the default protocol: pin on" in text
+    assert "deviations from the default protocol: --pin on" in text
 
 
 def test_emulated_numbers_say_so_above_and_in_their_row(valid):

@@ -9,6 +9,8 @@ from mnet_deploy.cli import main
 from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.results.run_file import read_run
 
+EARLIER, LATER = "2026-03-01T12:30:00+00:00", "2026-03-03T00:00:00+00:00"
+
 
 @pytest.fixture
 def results(capsys, tmp_path):
@@ -42,7 +44,7 @@ def test_list_has_a_line_a_measurement(measurement, saved, results):
 def test_list_and_diff_tell_delegates_apart(measurement, saved, results):
     alone = measurement()
     alone = replace(alone, config=replace(alone.config, delegate="none"), engine=replace(alone.engine, delegate="none"))
-    both = [run_id(saved(measurement(), alone)) for _ in range(2)]
+    both = [run_id(saved(measurement(measured_at=when), replace(alone, measured_at=when))) for when in (EARLIER, LATER)]
     header, _, first, second, *_ = results("list")[1].splitlines()
     place = header.index("delegate")
     assert [row[place:].split()[0] for row in (first, second)] == ["xnnpack", "none"]
@@ -121,12 +123,22 @@ def test_diff_says_how_many_times_as_long(measurement, saved, results):
     assert "slower, by 10.0%; the file is another one than before" in out
     found = json.loads(results("diff", old, "latest", "--json")[1])
     assert found["compared"][0]["ratio"] == pytest.approx(1.1, rel=1e-9)
-    assert "no difference of more than 2%" in results("diff", old, old)[1]
+    same = run_id(saved(measurement(measured_at=LATER)))
+    assert "no difference of more than 2%" in results("diff", old, same)[1]
+
+
+def test_diff_of_a_run_with_itself_is_refused(measurement, saved, results):
+    saved(measurement())
+    status, out, err = results("diff", "latest")
+    assert (status, out, len(err)) == (2, "", 1)
+    assert "twice" in err[0]
 
 
 def test_diff_labels_what_is_emulated(measurement, saved, results):
-    saved(measurement(device=replace(measurement().device, emulated="qemu-user")))
-    table, sentence = results("diff", "latest")[1].split("\n\n")
+    emulated = replace(measurement().device, emulated="qemu-user")
+    old = run_id(saved(measurement(device=emulated)))
+    saved(measurement(device=emulated, measured_at=LATER))
+    table, sentence = results("diff", old)[1].split("\n\n")
     assert "(emulated)" in table
     assert ", emulated: " in sentence
 
@@ -150,8 +162,9 @@ def test_diff_of_runs_with_nothing_in_common_names_what_differs(measurement, sav
 
 
 def test_diff_says_that_a_measurement_is_suspect(measurement, saved, results):
-    saved(measurement(verdict=Verdict.SUSPECT))
-    assert "10 ms (SUSPECT) after 10 ms (SUSPECT)" in results("diff", "latest")[1]
+    old = run_id(saved(measurement(verdict=Verdict.SUSPECT)))
+    saved(measurement(verdict=Verdict.SUSPECT, measured_at=LATER))
+    assert "10 ms (SUSPECT) after 10 ms (SUSPECT)" in results("diff", old)[1]
 
 
 def test_csv_has_units_in_its_columns_and_a_row_a_measurement(measurement, saved, results):
