@@ -64,6 +64,7 @@ class DeviceSession:
         python: str,
         options: SessionOptions | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
+        agent: bool = True,
     ) -> None:
         """Plan it.
 
@@ -72,12 +73,14 @@ class DeviceSession:
             python: the interpreter there that has the engines.
             options: what is done to the device.
             nonce: makes the text that the agent's last line has to repeat.
+            agent: whether models are to be run; else the device is only held.
         """
         self.transport = transport
         self._python = python
         self._options = options or SessionOptions()
         self._nonce = nonce
         self._keeper: RemoteProcess | None = None
+        self._with_agent = agent
         self._agent = ""
         self._pushed: dict[str, str] = {}
         self.folder = ""
@@ -92,8 +95,9 @@ class DeviceSession:
         """
         try:
             self._start_keeper()
-            with as_file(RESOURCES / "agent.py") as agent:
-                self._agent = self.push(agent)
+            if self._with_agent:
+                with as_file(RESOURCES / "agent.py") as agent:
+                    self._agent = self.push(agent)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise

@@ -18,6 +18,7 @@ from mnet_deploy.runners.device_events import (
     event_of,
     read_event,
 )
+from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.probe_answers import PythonOnDevice
 from mnet_deploy.runners.setup.device_python import (
     MARKER,
@@ -107,7 +108,7 @@ def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> S
     Nothing is left of it if it fails; an environment that was there before stays.
 
     Raises:
-        DeviceUnavailable: no Python, no venv, no wheels that fit, no space, or another setup is at work there.
+        DeviceUnavailable: no Python, no venv, no wheels that fit, no space, or somebody measures or sets up there.
         CommandFailed: the wheels cannot be downloaded, sent or installed, or an engine does not load.
         DeviceError: the device cannot be reached, or is lost.
     """
@@ -131,7 +132,10 @@ def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> S
         if not online:
             progress.stage(f"downloading wheels for {target}")
             wheels = download_wheels(planned, target, Path(folder), deadline)
-        _Build(transport, progress, deadline, wheels).run(python, planned)
+        # Whoever measures there would lose the engine that runs, and times meanwhile would be wrong.
+        with DeviceSession(transport, python=python.path, agent=False) as session:
+            session.allow(deadline.remaining_s)
+            _Build(transport, progress, deadline, wheels).run(python, planned)
     return SetupResult(python=device_python(transport, deadline), made="online" if online else "offline")
 
 

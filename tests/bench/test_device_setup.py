@@ -39,6 +39,7 @@ class Device(Transport):
     numpy: str | None = None
     index: bool = False
     free_kib: int = 10_000_000
+    held_by: str = ""
     lines: tuple = ENDS_WELL
     push_error: Exception | None = None
     calls: list = field(default_factory=list)
@@ -79,6 +80,8 @@ class Device(Transport):
         return f"Welcome to my Pi!\n{json.dumps(found)}\n"
 
     def start(self, argv, *, deadline):
+        if "--owner" in argv:
+            return self.keeper(argv)
         self.calls.append("build")
         self.orders.append(json.loads(argv[-1]))
         if self.lines[-1].startswith('{"event": "end"'):
@@ -88,6 +91,16 @@ class Device(Transport):
         lines = (*[SEND] * self.orders[-1]["wheels"], *self.lines)
         self.process = FakeProcess({"lines": lines, "return_code": code, "stdout": "", "stderr": ""}, argv)
         return self.process
+
+    def keeper(self, argv):
+        """Return what holds the device, or is told who else does."""
+        self.calls.append("hold")
+        events = [{"event": "ready", "folder": "/tmp/mnet-bench-x", "pid": 7, "swept": [], "not_restored": []}]
+        events.append({"event": "end", "why": "end", "not_restored": []})
+        if self.held_by:
+            events = [{"event": "refused", "kind": "busy", "message": self.held_by}]
+        lines = [json.dumps(event) for event in events]
+        return FakeProcess({"lines": lines, "return_code": int(bool(self.held_by)), "stdout": "", "stderr": ""}, argv)
 
     def push(self, local, remote, *, deadline):
         self.calls.append(f"push {remote}")
@@ -125,7 +138,7 @@ def test_offline_the_wheels_are_sent_when_the_device_waits_for_them(downloads):
     device = Device()
     result = make(device)
     pushes = [f"push {WHEELS}/{name}.whl" for name in ("ai-edge-litert", "numpy", "onnxruntime")]
-    assert device.calls == ["probe", "look", "index", "build", *pushes, "look"]
+    assert device.calls == ["probe", "look", "index", "hold", "build", *pushes, "look"]
     assert result.made == "offline"
     assert dict(result.python.engines) == {"litert": "2.3.0", "onnxruntime": "1.31.1"}
     order = device.orders[0]
@@ -141,7 +154,7 @@ def test_offline_the_wheels_are_sent_when_the_device_waits_for_them(downloads):
 def test_online_nothing_is_sent(downloads, index, online, asked):
     device = Device(index=index)
     assert make(device, online=online).made == "online"
-    assert device.calls == ["probe", "look", *["index"] * asked, "build", "look"]
+    assert device.calls == ["probe", "look", *["index"] * asked, "hold", "build", "look"]
     assert device.orders[0]["wheels"] is False
     assert downloads == []
 
@@ -323,3 +336,10 @@ def test_no_engine_that_can_be_used(packages, set_up_, said):
         device_python(Device(packages=packages, set_up=set_up_), SOON)
     assert said in str(refused.value)
     assert str(refused.value).endswith("--force") is set_up_
+
+
+def test_a_device_that_is_measured_on_is_left_alone(downloads):
+    device = Device(held_by="ann on desk since noon")
+    with pytest.raises(DeviceUnavailable, match="is being measured on by ann on desk"):
+        set_up(device, SetupRequest(online=True), Progress())
+    assert "build" not in device.calls
