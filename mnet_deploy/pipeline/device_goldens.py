@@ -21,7 +21,7 @@ from mnet_deploy.runners.local import Inference
 from mnet_deploy.runners.setup.device_python import DevicePython, device_python
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
-from mnet_deploy.runners.transports.open_transport import open_transport
+from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
 from mnet_deploy.runners.transports.transport import Transport
 
 # History: 1 = first.
@@ -130,6 +130,7 @@ def replay_on_device(
         ResultFormatError: sidecar or goldens are damaged.
         DeviceError: the device cannot be used, or was lost. What a single engine refused is in the result instead.
     """
+    require_python_there(device, "mnet verify --device")
     request = BenchRequest(files=(path,), device=device, engines=tuple(engines), delegates=DELEGATES)
     goldens = read_goldens(path)
     if path.suffix not in _SUFFIXES:
