@@ -75,7 +75,12 @@ class InferStart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """The agent's `start` before it times; the fields are those of `EngineInfo`."""
+    """The agent's `start` before it times; the fields are those of `EngineInfo`.
+
+    Attributes:
+        runner: what another program than the agent calls itself.
+        runner_version: of it.
+    """
 
     NAME: ClassVar[str] = "start"
     engine: str
@@ -90,6 +95,8 @@ class Start:
     delegated_nodes: int | None
     nodes: int | None
     model_sha256: str
+    runner: str | None = None
+    runner_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

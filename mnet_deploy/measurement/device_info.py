@@ -5,6 +5,9 @@ from dataclasses import dataclass
 # Highest clocks of x86 processors are those of turbo, which hold for one core and some seconds.
 X86_MACHINES = ("x86_64", "i386", "i686", "AMD64")
 
+# The programs that time: the agent (Python), the native runner (C), TensorFlow Lite's official tool.
+AGENT_RUNNER, NATIVE_RUNNER, OFFICIAL_TOOL = KNOWN_RUNNERS = ("agent.py", "mnet-runner", "benchmark_model")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Core:
@@ -20,11 +23,30 @@ class Core:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AndroidInfo:
+    """What an Android device says of its system; None is what it does not say.
+
+    Attributes:
+        release: version for people, such as `14`.
+        sdk: level of its interfaces, such as 34.
+        abis: instruction sets of the programs that it runs, the preferred one first: `arm64-v8a`, `armeabi-v7a`.
+        fingerprint: which build of the system it is.
+        security_patch: date of it, such as `2024-05-05`.
+    """
+
+    release: str | None = None
+    sdk: int | None = None
+    abis: tuple[str, ...] = ()
+    fingerprint: str | None = None
+    security_patch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceInfo:
     """What a device is; None is what it does not say.
 
     Attributes:
-        address: `local:` or `ssh://user@host`.
+        address: `local:`, `ssh://user@host` or `adb://SERIAL`.
         model: of the device, as it names itself (`Raspberry Pi 4 Model B Rev 1.5`), or of its processor.
         soc: name of the processor or system on a chip.
         machine: instruction set of the kernel, such as `aarch64`; the engine's own is in `EngineInfo`.
@@ -34,6 +56,7 @@ class DeviceInfo:
         kernel: release.
         emulated: what emulates the processor (`qemu-user`); None if nothing speaks for it. Times of an emulated device
             say nothing of a real one.
+        android: of an Android device; None of others.
     """
 
     address: str
@@ -45,6 +68,7 @@ class DeviceInfo:
     os: str | None = None
     kernel: str | None = None
     emulated: str | None = None
+    android: AndroidInfo | None = None
 
     @property
     def is_raspberry_pi(self) -> bool:
@@ -68,6 +92,13 @@ class Conditions:
         busy_cores: how many cores' worth of time something took (in user, system, interrupts or was stolen by a
             hypervisor) during a fraction of a second before; the measuring itself was not running.
         free_memory_bytes: what a new program can have without swapping.
+        thermal_status: of Android, 0 (none), 1 (light), 2 (moderate), 3 (severe), 4 (critical), 5 (emergency) or 6
+            (shutdown): how much the system holds the device back for its heat.
+        battery_level: fraction of a full battery, 0 to 1.
+        battery_temperature_c: degrees Celsius.
+        powered: whether it is supplied from outside, by cable or without.
+        screen_on: whether its screen is.
+        power_saving: whether Android's battery saver is on.
     """
 
     throttle_bits: int | None = None
@@ -78,16 +109,23 @@ class Conditions:
     load_1min: float | None = None
     busy_cores: float | None = None
     free_memory_bytes: int | None = None
+    thermal_status: int | None = None
+    battery_level: float | None = None
+    battery_temperature_c: float | None = None
+    powered: bool | None = None
+    screen_on: bool | None = None
+    power_saving: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineInfo:
-    """What computed, as the agent on the device found it.
+    """What computed, as the program that timed it found it.
 
     Attributes:
-        name: `ai-edge-litert`, `tflite-runtime` or `onnxruntime`.
+        name: `ai-edge-litert`, `tflite-runtime`, `onnxruntime` or `benchmark_model`.
         version: None if the installation does not say.
-        delegate: what the engine handed the work to: `xnnpack`, `none` (its own kernels) or `cpu` (ONNX Runtime).
+        delegate: what the engine handed the work to: `xnnpack`, `gpu`, `nnapi`, `none` (its own kernels) or `cpu` (ONNX
+            Runtime).
         delegate_evidence: how the agent knows, such as the engine's own line; None if it cannot know.
         nodes: of the graph as loaded; None if the engine does not say.
         delegated_nodes: how many of them the delegate took.
@@ -96,6 +134,11 @@ class EngineInfo:
         numpy: version.
         threads: that the engine was given.
         affinity: numbers of the cores that the process was bound to; None if it was not.
+        runner: the program that timed: one of `KNOWN_RUNNERS`, or what another one calls itself; None in results from
+            before it was recorded, all of which were `AGENT_RUNNER`'s.
+        runner_sha256: of its file.
+        runner_source: path or address where its file came from.
+        c_library: such as `glibc 2.36 of this toolkit`, where the runner brings its own instead of the device's.
     """
 
     name: str
@@ -109,3 +152,7 @@ class EngineInfo:
     numpy: str | None = None
     threads: int = 1
     affinity: tuple[int, ...] | None = None
+    runner: str | None = None
+    runner_sha256: str | None = None
+    runner_source: str | None = None
+    c_library: str | None = None

@@ -6,8 +6,11 @@ from typing import Any
 from mnet_deploy.errors import SpecError
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 
-ENGINES = tuple(ENGINE_PACKAGES)
-DELEGATES = ("default", "none")
+ENGINES = tuple(ENGINE_PACKAGES)  # that come as packages
+BENCHMARK_MODEL = "benchmark_model"  # TensorFlow Lite's official tool, a program of its own
+RUN_ENGINES = (*ENGINES, BENCHMARK_MODEL)
+DELEGATES = ("default", "none")  # of `ENGINES`
+TOOL_DELEGATES = (*DELEGATES, "xnnpack", "gpu", "nnapi")  # of the tool
 MOST_BLOCKS = 10_000  # two days of 20 s each; what follows from them is quick to compute up to there
 
 
@@ -66,16 +69,22 @@ class Protocol:
         }
 
 
+def delegates_of(engine: str) -> tuple[str, ...]:
+    """Return the delegates that an engine can be asked for."""
+    return TOOL_DELEGATES if engine == BENCHMARK_MODEL else DELEGATES
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunConfig:
     """What a file runs with.
 
     Attributes:
-        engine: one of `ENGINES`.
-        delegate: `default` (what the engine takes by itself) or `none`.
+        engine: one of `RUN_ENGINES`.
+        delegate: `default` (what the engine takes by itself), `none`, or another one of `delegates_of(engine)`.
         threads: of the engine, at least 1.
         cpu_affinity: numbers of the cores that it may use; None for all.
-        session_options: of ONNX Runtime, `key=value` each; empty for its defaults.
+        session_options: extra options of the engine, `name=value` each: ONNX Runtime's session options, or flags of
+            benchmark_model without their dashes; empty for its defaults.
     """
 
     engine: str
@@ -86,18 +95,19 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse what no engine can be told."""
-        if self.engine not in ENGINES:
-            raise SpecError(f"an engine is one of {', '.join(ENGINES)}. Received: {self.engine!r}")
-        if self.delegate not in DELEGATES:
-            raise SpecError(f"a delegate is one of {', '.join(DELEGATES)}. Received: {self.delegate!r}")
+        if self.engine not in RUN_ENGINES:
+            raise SpecError(f"an engine is one of {', '.join(RUN_ENGINES)}. Received: {self.engine!r}")
+        known = delegates_of(self.engine)
+        if self.delegate not in known:
+            raise SpecError(f"a delegate of {self.engine} is one of {', '.join(known)}. Received: {self.delegate!r}")
         if self.threads < 1:
             raise SpecError(f"threads is at least 1. Received: {self.threads}")
 
     def __str__(self) -> str:
         """Return what tells it from others: `litert, no delegate, 2 threads, cores 2,3`."""
         words = [self.engine, f"{self.threads} thread{'s' * (self.threads != 1)}"]
-        if self.delegate == "none":
-            words.insert(1, "no delegate")
+        if self.delegate != "default":
+            words.insert(1, "no delegate" if self.delegate == "none" else f"{self.delegate} delegate")
         if self.cpu_affinity is not None:
             words.append(f"core{'s' * (len(self.cpu_affinity) != 1)} {','.join(map(str, self.cpu_affinity))}")
         return ", ".join(words)

@@ -16,7 +16,7 @@ def other_engine(measurement: Measurement) -> str | None:
     """Find engines, threads and cores that are not those asked for: the number would stand under a wrong name."""
     config, engine = measurement.config, measurement.engine
     asked: dict[str, tuple[object, object]] = {
-        "The engine": (ENGINE_PACKAGES[config.engine].package, engine.name),
+        "The engine": (_name_of(config.engine), engine.name),
         "The number of threads": (config.threads, engine.threads),
     }
     if config.cpu_affinity is not None:
@@ -25,6 +25,12 @@ def other_engine(measurement: Measurement) -> str | None:
         if wanted != found:
             return f"{what} was {found} instead of {wanted}, which was asked for; look at how the device is set up."
     return None
+
+
+def _name_of(engine: str) -> str:
+    """Return how an engine calls itself: by its package, or as it is asked for where it comes in none."""
+    package = ENGINE_PACKAGES.get(engine)
+    return package.package if package else engine
 
 
 def delegate_unasked(measurement: Measurement) -> str | None:

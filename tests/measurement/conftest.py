@@ -1,13 +1,22 @@
 """One measurement that nothing is to be said against, from which each test changes what it is about."""
 
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
 import pytest
 
-from mnet_deploy.measurement.device_info import Conditions, Core, DeviceInfo, EngineInfo
+from mnet_deploy.measurement.device_info import (
+    AGENT_RUNNER,
+    OFFICIAL_TOOL,
+    AndroidInfo,
+    Conditions,
+    Core,
+    DeviceInfo,
+    EngineInfo,
+)
 from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement
-from mnet_deploy.measurement.run_config import Protocol, RunConfig
+from mnet_deploy.measurement.run_config import BENCHMARK_MODEL, Protocol, RunConfig
 from mnet_deploy.measurement.statistics import median_interval
 from mnet_deploy.measurement.verdict import judge
 
@@ -74,6 +83,7 @@ def a_measurement():
             numpy="1.26.4",
             threads=1,
             affinity=(0, 1, 2, 3),
+            runner=AGENT_RUNNER,
         ),
         config=RunConfig(engine="litert"),
         protocol=Protocol(),
@@ -84,6 +94,70 @@ def a_measurement():
         stopped="interval",
         measured_at="2026-11-20T14:00:00+00:00",
     )
+
+
+def on_a_phone(measurement):
+    """Return what the official tool says of the same, on a phone with big and little cores."""
+    state = Conditions(
+        temperature_c=41.0,
+        governor="sched_pixel",
+        load_1min=0.4,
+        busy_cores=0.1,
+        free_memory_bytes=3_400_000_000,
+        thermal_status=0,
+        battery_level=0.81,
+        battery_temperature_c=29.6,
+        powered=True,
+        screen_on=True,
+        power_saving=False,
+    )
+    clocks = (1.7e9,) * 4 + (2.37e9,) * 4
+    blocks = (
+        replace(block, latency_s=None, warmup_s=(), cpu_s=None, import_s=None, after=state)
+        for block in measurement.blocks
+    )
+    return replace(
+        measurement,
+        device=replace(
+            measurement.device,
+            address="adb://33211FDH2000AB",
+            model="Google Pixel 8",
+            soc="Tensor G3",
+            cores=tuple(Core(number=number, max_clock_hz=clock) for number, clock in enumerate(clocks)),
+            os="Android 14",
+            kernel="5.15.137-android14",
+            android=AndroidInfo(
+                release="14",
+                sdk=34,
+                abis=("arm64-v8a",),
+                fingerprint="google/shiba/shiba:14/AP1A.240505.004/1:user/release-keys",
+                security_patch="2024-05-05",
+            ),
+        ),
+        engine=EngineInfo(
+            name=BENCHMARK_MODEL,
+            version="2.18.0",
+            delegate="xnnpack",
+            delegate_evidence="Replacing 31 out of 31 node(s) with delegate (TfLiteXNNPackDelegate) node",
+            nodes=31,
+            delegated_nodes=31,
+            threads=1,
+            affinity=(4, 5, 6, 7),
+            runner=OFFICIAL_TOOL,
+            runner_sha256="cd" * 32,
+            runner_source="android_aarch64_benchmark_model",
+        ),
+        config=RunConfig(engine=BENCHMARK_MODEL, cpu_affinity=(4, 5, 6, 7)),
+        before=state,
+        after=state,
+        blocks=tuple(blocks),
+    )
+
+
+@pytest.fixture(scope="session")
+def phone():
+    """As the valid measurement, but for what only phones and the official tool have."""
+    return judge(on_a_phone(a_measurement()))
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,20 @@ def no_blocks(valid):
     return replace(valid, blocks=(), interval_s=None)
 
 
+def test_json_holds_what_a_phone_says(phone):
+    assert reread(phone) == phone
+
+
+def test_what_was_written_before_phones_were_measured_can_be_read(valid):
+    written = json.loads(json.dumps(measurement_to_json(valid)))
+    for name in ("runner", "runner_sha256", "runner_source", "c_library"):
+        del written["engine"][name]
+    del written["device"]["android"]
+    for name in ("thermal_status", "battery_level", "battery_temperature_c", "powered", "screen_on", "power_saving"):
+        del written["before"][name]
+    assert measurement_from_json(written) == replace(valid, engine=replace(valid.engine, runner=None))
+
+
 def test_what_readers_look_for_is_at_the_top(valid):
     written = measurement_to_json(doubtful(valid))
     assert next(iter(written.items())) == ("format", "mnet.measurement/1")

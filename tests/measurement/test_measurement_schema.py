@@ -40,6 +40,19 @@ def test_measurements(change, valid, violations):
     assert violations({"format": RUN_FORMAT, "measurements": [measurement_to_json(measurement)]}) == []
 
 
+def test_a_phone(phone, violations):
+    assert violations(measurement_to_json(phone)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("thermal_status", 7), ("thermal_status", -1), ("battery_level", 81), ("powered", "USB"), ("screen_on", 1)],
+)
+def test_states_that_no_phone_has(name, value, phone, violations):
+    written = measurement_to_json(phone)
+    assert violations({**written, "before": {**written["before"], name: value}})
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -353,6 +353,14 @@ def test_a_delegate_that_takes_part_of_the_graph(engine, expected, valid):
     assert reasons(judge(of(valid, "engine", **engine))) == expected
 
 
+def test_a_phone_with_the_official_tool_is_as_good_as_a_summary_can_be(phone):
+    assert reasons(phone) == ["summary_only"]
+
+
+def test_what_was_asked_for_of_the_official_tool_is_what_computed(phone):
+    assert reasons(judge(of(phone, "engine", name="ai-edge-litert"))) == ["other_engine", "summary_only"]
+
+
 def test_own_kernels_that_were_asked_for_are_no_fallback(valid):
     asked = of(of(valid, "config", delegate="none"), "engine", delegate="none", delegated_nodes=0)
     assert judge(asked).reasons == ()
