@@ -8,6 +8,7 @@ import pytest
 from device_tests.mnet_runs import ONE_BLOCK, SHORT_BLOCKS, Run, make_ready, until
 from mnet_deploy.artifact import file_sha256, read_artifact
 from mnet_deploy.runners.device_events import InferStart
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.local import infer
 from mnet_deploy.runners.setup.device_python import device_python
@@ -52,7 +53,7 @@ def test_int8_answers_are_those_of_this_machine(device, tiny_models, tmp_path, s
     inputs = inputs_for(suffix)
     np.save(tmp_path / "inputs.npy", inputs)
     transport = SshTransport(DeviceAddress.parse(device.address), config=device.ssh_config)
-    with transport, DeviceSession(transport, python=python_of(transport)) as session:
+    with transport, DeviceSession(transport, programs=python_programs(python_of(transport))) as session:
         outputs = f"{session.folder}/outputs.npy"
         options = ["--model", session.push(model), "--inputs", session.push(tmp_path / "inputs.npy")]
         answer = session.run_agent("infer", [*options, "--outputs", outputs], what=model.name, timeout_s=TIMEOUT_S)

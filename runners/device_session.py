@@ -1,4 +1,4 @@
-"""Hold a device for a while: one keeper there, one folder, and the agent started in it as often as wanted."""
+"""Hold a device for a while: one keeper there, one folder, and programs started in it as often as wanted."""
 
 import getpass
 import hashlib
@@ -7,7 +7,6 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.resources import as_file, files
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -25,16 +24,16 @@ from mnet_deploy.runners.device_events import (
     event_of,
     read_event,
 )
+from mnet_deploy.runners.device_programs import DevicePrograms
 from mnet_deploy.runners.probe import probe_conditions, probe_device
 from mnet_deploy.runners.transports.deadline import Deadline
-from mnet_deploy.runners.transports.transport import RemoteProcess, Transport
+from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
 
 START_TIMEOUT_S = 60.0
 PROBE_TIMEOUT_S = 30.0
 END_TIMEOUT_S = 20.0
 SLOWEST_LINK_BYTES_PER_S = 100_000  # a push gets this long, beside the time to start
 ALLOWANCE_S = 30.0  # that the keeper waits longer than the deadline of what runs
-RESOURCES = files("mnet_deploy.runners.on_device")
 
 
 class NotSetBack(DeviceUnavailable):
@@ -61,28 +60,25 @@ class DeviceSession:
         self,
         transport: Transport,
         *,
-        python: str,
+        programs: DevicePrograms,
         options: SessionOptions | None = None,
         nonce: Callable[[], str] = lambda: secrets.token_hex(8),
-        agent: bool = True,
     ) -> None:
         """Plan it.
 
         Args:
             transport: the way to the device.
-            python: the interpreter there that has the engines.
+            programs: that hold it and run models there.
             options: what is done to the device.
             nonce: makes the text that the agent's last line has to repeat.
-            agent: whether models are to be run; else the device is only held.
         """
         self.transport = transport
-        self._python = python
+        self._programs = programs
         self._options = options or SessionOptions()
         self._nonce = nonce
         self._keeper: RemoteProcess | None = None
-        self._with_agent = agent
-        self._agent = ""
-        self._pushed: dict[str, str] = {}
+        self._agent: tuple[str, ...] = ()
+        self._pushed: dict[tuple[str, str | None], str] = {}
         self.folder = ""
         self.warnings: list[str] = []
 
@@ -95,9 +91,8 @@ class DeviceSession:
         """
         try:
             self._start_keeper()
-            if self._with_agent:
-                with as_file(RESOURCES / "agent.py") as agent:
-                    self._agent = self.push(agent)
+            if self._programs.agent is not None:
+                self._agent = self._programs.agent.bring(self.push, self.folder)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -120,16 +115,31 @@ class DeviceSession:
             if isinstance(problem, NotSetBack):
                 error.add_note(str(problem))
 
-    def push(self, local: Path) -> str:
-        """Copy a file into the session's folder, once, and return its name there."""
-        content = hashlib.sha256(local.read_bytes()).hexdigest()
-        if content not in self._pushed:
-            remote = f"{self.folder}/{len(self._pushed)}{local.suffix}"  # its own name may be anything
+    def push(self, local: Path, *, name: str | None = None, executable: bool = False) -> str:
+        """Copy a file into the session's folder, once, and return its path there.
+
+        Args:
+            local: the file.
+            name: what it has to be called there; by default a number, as its own name may be anything.
+            executable: whether it is a program.
+        """
+        key = (hashlib.sha256(local.read_bytes()).hexdigest(), name)
+        if key not in self._pushed:
+            remote = f"{self.folder}/{name or f'{len(self._pushed)}{local.suffix}'}"
             limit_s = START_TIMEOUT_S + local.stat().st_size / SLOWEST_LINK_BYTES_PER_S
             self.allow(limit_s)
-            self.transport.push(local, remote, deadline=Deadline.after(limit_s))
-            self._pushed[content] = remote
-        return self._pushed[content]
+            self.transport.push(local, remote, deadline=Deadline.after(limit_s), executable=executable)
+            self._pushed[key] = remote
+        return self._pushed[key]
+
+    def run_program(self, argv: Sequence[str], *, timeout_s: float) -> CommandResult:
+        """Run a program to its end; an exit status other than 0 is the caller's to judge.
+
+        Raises:
+            DeviceError: as `Transport.run` says.
+        """
+        self.allow(timeout_s)
+        return self.transport.run(argv, deadline=Deadline.after(timeout_s))
 
     def run_agent(self, command: str, options: Sequence[str], *, what: str, timeout_s: float) -> AgentAnswer:
         """Run the agent once, as a process of its own.
@@ -147,7 +157,7 @@ class DeviceSession:
         self.allow(timeout_s)
         own = ["--nonce", nonce, "--deadline-s", f"{timeout_s:g}", "--pid-file", f"{self.folder}/{nonce}.pid"]
         deadline = Deadline.after(timeout_s)
-        argv = [self._python, "-I", self._agent, command, *options, *own]
+        argv = [*self._agent, command, *options, *own]
         process = self.transport.start(argv, deadline=deadline)
         try:
             return read_answer(process, nonce=nonce, what=what, deadline=deadline, times=command == "time")
@@ -184,10 +194,9 @@ class DeviceSession:
     def _start_keeper(self) -> None:
         deadline = Deadline.after(START_TIMEOUT_S)
         pin = [] if self._options.pin is None else ["--pin", self._options.pin]
-        source = (RESOURCES / "keeper.py").read_text(encoding="utf-8")
         owner = self._options.owner or _owner()
-        argv = [self._python, "-I", "-c", source, "--owner", owner, "--allow-s", f"{ALLOWANCE_S + START_TIMEOUT_S:g}"]
-        self._keeper = self.transport.start([*argv, *pin], deadline=deadline)
+        argv = [*self._programs.keeper, "--owner", owner, "--allow-s", f"{ALLOWANCE_S + START_TIMEOUT_S:g}", *pin]
+        self._keeper = self.transport.start(argv, deadline=deadline)
         ready = self._keeper_says(KeeperReady, deadline)
         self.folder = ready.folder
         if ready.swept:
@@ -208,7 +217,7 @@ class DeviceSession:
                 return read_event(expected, event, who)
         result = self._keeper.wait(deadline)
         detail = (result.last_line or result.ending)[:LONGEST_TEXT]
-        raise DeviceUnavailable(f"{who}: {self._python} could not hold the device ({detail})")
+        raise DeviceUnavailable(f"{who}: {self._programs.keeper[0]} could not hold the device ({detail})")
 
     def _refusal(self, refused: KeeperRefused) -> DeviceUnavailable:
         who, message = self.transport.address, refused.message[:LONGEST_TEXT]

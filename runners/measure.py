@@ -1,6 +1,6 @@
 """The measuring protocol: look at the device, time blocks in turn until it is enough, look again, judge.
 
-A block is one process of the agent with one file, engine, delegate and number of threads. All configurations get one
+A block is one process with one file, engine, delegate and number of threads. All configurations get one
 block a round, forwards and backwards in turn (A B B A), so that whatever drifts on the device drifts for all of them.
 """
 
@@ -17,7 +17,7 @@ from mnet_deploy.measurement.run_config import Protocol
 from mnet_deploy.measurement.statistics import interval_width, is_settled, median_interval
 from mnet_deploy.measurement.verdict import judge_run
 from mnet_deploy.runners.device_session import DeviceSession
-from mnet_deploy.runners.timed_block import Candidate, time_block
+from mnet_deploy.runners.timed_block import Candidate, TimeBlock, time_block
 from mnet_deploy.units import format_seconds
 
 COOL_DOWN_POLL_S = 5.0
@@ -42,6 +42,7 @@ class MeasuringRun:
         candidates: Sequence[Candidate],
         protocol: Protocol,
         *,
+        time_one: TimeBlock = time_block,
         show: Callable[[str], None] = lambda text: None,
         pause: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
@@ -52,6 +53,7 @@ class MeasuringRun:
             session: with the device.
             candidates: in the order of a round.
             protocol: when it is enough.
+            time_one: runs one block.
             show: is told what is being done.
             pause: waits for a number of seconds.
             clock: says the time in seconds, from any begin.
@@ -59,6 +61,7 @@ class MeasuringRun:
         self._session = session
         self._candidates = tuple(candidates)
         self._protocol = protocol
+        self._time_one = time_one
         self._show = show
         self._pause = pause
         self._clock = clock
@@ -170,7 +173,7 @@ class MeasuringRun:
     def _time_block(self, index: int, remote: str) -> None:
         candidate, collected = self._candidates[index], self._collected[index]
         started_s = self._clock() - self._began_s
-        timed = time_block(self._session, candidate, remote, self._protocol)
+        timed = self._time_one(self._session, candidate, remote, self._protocol)
         if collected.engine is not None and timed.engine != collected.engine:
             raise CommandFailed(
                 f"{candidate}: the engine is not the same in every block. Received: {timed.engine}, then "

@@ -1,5 +1,6 @@
 """One block: one process of the agent that times one file with one configuration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -46,6 +47,10 @@ class TimedBlock:
 
     engine: EngineInfo
     block: Block
+
+
+# Runs one block, as `time_block` does.
+TimeBlock = Callable[[DeviceSession, Candidate, str, Protocol], TimedBlock]
 
 
 def time_block(session: DeviceSession, candidate: Candidate, remote: str, protocol: Protocol) -> TimedBlock:

@@ -12,6 +12,7 @@ from mnet_deploy.measurement.measurement import MeasuredFile, Measurement
 from mnet_deploy.measurement.run_config import DELEGATES, ENGINES, MOST_BLOCKS, Protocol, RunConfig
 from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
 from mnet_deploy.progress import Progress
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession, SessionOptions
 from mnet_deploy.runners.measure import MeasuringRun
 from mnet_deploy.runners.setup.device_python import DevicePython, device_python
@@ -157,7 +158,7 @@ def bench_on(
     python = device_python(transport, Deadline.after(CONNECT_TIMEOUT_S))
     candidates = plan(found, request, python)
     options = SessionOptions(pin=PINNED_GOVERNOR if request.protocol.pin else None)
-    session = DeviceSession(transport, python=python.path, options=options)
+    session = DeviceSession(transport, programs=python_programs(python.path), options=options)
     run = MeasuringRun(session, candidates, request.protocol, show=progress.stage)
     error: DeviceError | KeyboardInterrupt | None = None
     layers: tuple[TimedLayers, ...] = ()

@@ -16,6 +16,7 @@ from mnet_deploy.pipeline.bench import BenchFile, BenchRequest, plan
 from mnet_deploy.pipeline.goldens import GoldenReplay, KeptGoldens, read_goldens
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.device_infer import infer_on_device
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.local import Inference
 from mnet_deploy.runners.setup.device_python import DevicePython, device_python
@@ -148,7 +149,7 @@ def _replay(transport: Transport, goldens: KeptGoldens, request: BenchRequest, p
     configs = _configs(goldens.path, request, python)
     replays: list[DelegateReplay] = []
     refusals: list[CommandFailed | ToolMissing] = []
-    with DeviceSession(transport, python=python.path) as session:
+    with DeviceSession(transport, programs=python_programs(python.path)) as session:
         device = session.device()
         for config in configs:
             progress.stage(f"{goldens.path.name} ({config})")

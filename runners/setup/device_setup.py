@@ -18,6 +18,7 @@ from mnet_deploy.runners.device_events import (
     event_of,
     read_event,
 )
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.probe_answers import PythonOnDevice
 from mnet_deploy.runners.setup.device_python import (
@@ -133,7 +134,7 @@ def set_up(transport: Transport, request: SetupRequest, progress: Progress) -> S
             progress.stage(f"downloading wheels for {target}")
             wheels = download_wheels(planned, target, Path(folder), deadline)
         # Whoever measures there would lose the engine that runs, and times meanwhile would be wrong.
-        with DeviceSession(transport, python=python.path, agent=False) as session:
+        with DeviceSession(transport, programs=python_programs(python.path, agent=False)) as session:
             session.allow(deadline.remaining_s)
             _Build(transport, progress, deadline, wheels).run(python, planned)
     return SetupResult(python=device_python(transport, deadline), made="online" if online else "offline")

@@ -93,7 +93,7 @@ class AdbTransport(Transport):
         return process
 
     def push(self, local: Path, remote: str, *, deadline: Deadline, executable: bool = False) -> int:
-        """Copy a file; see `Transport.push`. It gets mode 755 if it is `executable`, else 644."""
+        """Copy a file; see `Transport.push`."""
         content = read_whole(local)
         sha256 = hashlib.sha256(content).hexdigest()
         part = f"{remote}.{secrets.token_hex(4)}.part"

@@ -59,9 +59,9 @@ class FakeTransport(Transport):
             raise_ending(record)
         return FakeProcess(record, argv)
 
-    def push(self, local: Path, remote: str, *, deadline: Deadline) -> int:
+    def push(self, local: Path, remote: str, *, deadline: Deadline, executable: bool = False) -> int:
         """Return the file's size; raises `ResultFormatError` if it is another one."""
-        del deadline
+        del deadline, executable
         content = read_whole(local)
         received = {"local": local.name, "remote": remote}
         if self._compare_content:

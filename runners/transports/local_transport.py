@@ -14,6 +14,8 @@ from mnet_deploy.runners.transports.whole_file import read_whole, write_whole
 # A program that is not there then ends with 127 and the shell's words, as it does over ssh.
 _STARTER = ("/bin/sh", "-c", 'exec "$@"', "sh")
 
+_MAY_RUN = 0o755
+
 
 class LocalTransport(Transport):
     """The way to this machine."""
@@ -41,11 +43,13 @@ class LocalTransport(Transport):
         deadline.require(name)
         return PipedProcess([*_STARTER, *argv], argv=argv, name=name)
 
-    def push(self, local: Path, remote: str, *, deadline: Deadline) -> int:
+    def push(self, local: Path, remote: str, *, deadline: Deadline, executable: bool = False) -> int:
         """Copy a file; see `Transport.push`."""
         deadline.require(f"{self.address} copying {local.name}")
         content = read_whole(local)
         write_whole(Path(remote), content)
+        if executable:
+            Path(remote).chmod(_MAY_RUN)
         return len(content)
 
     def pull(self, remote: str, local: Path, *, deadline: Deadline) -> int:

@@ -49,12 +49,12 @@ class RecordingTransport(Transport):
             record["lines"] = []
         return RecordingProcess(process, record)
 
-    def push(self, local: Path, remote: str, *, deadline: Deadline) -> int:
+    def push(self, local: Path, remote: str, *, deadline: Deadline, executable: bool = False) -> int:
         """Pass on and remember."""
         record: dict[str, Any] = {"call": "push", "local": local.name, "remote": remote}
         self._records.append(record)
         with _ending_in(record):
-            size_bytes = self._inner.push(local, remote, deadline=deadline)
+            size_bytes = self._inner.push(local, remote, deadline=deadline, executable=executable)
             record |= {"size_bytes": size_bytes, "sha256": hashlib.sha256(local.read_bytes()).hexdigest()}
         return size_bytes
 

@@ -20,9 +20,11 @@ from mnet_deploy.runners.transports.transport import CommandResult, RemoteProces
 from mnet_deploy.runners.transports.whole_file import read_whole, write_whole
 
 _OUTPUT_LIMIT_BYTES = 1 << 30
+_MAY_RUN = "755"
 
-# $1 the file, $2 its SHA-256, $3 a suffix. A connection that breaks looks like the end of the file, so the SHA-256
-# differs and the part is removed; saying so must not end the shell before that, though nobody listens.
+# $1 the file, $2 its SHA-256, $3 a suffix, $4 its mode or nothing. A connection that breaks looks like the end
+# of the file, so the SHA-256 differs and the part is removed; saying so must not end the shell before that, though
+# nobody listens.
 _PUSH = f"""{SHA256}
 part=$1.$3.part
 trap 'rm -f "$part"' EXIT
@@ -31,6 +33,7 @@ trap '' PIPE
 if [ -d "$1" ]; then echo 'Is a directory' >&2; exit 1; fi
 cat >"$part" || exit 1
 if [ "$(sha256 <"$part")" != "$2" ]; then echo 'it arrived damaged' >&2; exit 1; fi
+[ -z "$4" ] || chmod "$4" "$part" || exit 1
 mv -f "$part" "$1"
 """
 # $1 the file. Prints its SHA-256 and a line's end, then the file.
@@ -86,11 +89,11 @@ class SshTransport(Transport):
             raise
         return process
 
-    def push(self, local: Path, remote: str, *, deadline: Deadline) -> int:
+    def push(self, local: Path, remote: str, *, deadline: Deadline, executable: bool = False) -> int:
         """Copy a file; see `Transport.push`."""
         content = read_whole(local)
         sha256 = hashlib.sha256(content).hexdigest()
-        argv = ["sh", "-c", _PUSH, "sh", remote, sha256, secrets.token_hex(4)]
+        argv = ["sh", "-c", _PUSH, "sh", remote, sha256, secrets.token_hex(4), _MAY_RUN if executable else ""]
         result = self._run(argv, deadline=deadline, stdin=content, what=f"copying {local.name}")
         self._require_copied(result, f"{remote} cannot be written")
         return len(content)

@@ -112,11 +112,12 @@ class Transport(ABC):
         """
 
     @abstractmethod
-    def push(self, local: Path, remote: str, *, deadline: Deadline) -> int:
+    def push(self, local: Path, remote: str, *, deadline: Deadline, executable: bool = False) -> int:
         """Copy a file to the device and return its size in bytes.
 
         It arrives under a temporary name, its SHA-256 is compared there, then it is renamed: `remote` is either whole
-        or as it was. It is taken as it is: no `~`, and relative to wherever programs start.
+        or as it was. It is taken as it is: no `~`, and relative to wherever programs start. An `executable` one may be
+        started.
 
         Raises:
             CommandFailed: the device refused it (a full disk, for example), or it arrived damaged.

@@ -16,6 +16,7 @@ from mnet_deploy.progress import Progress
 from mnet_deploy.results.run_file import run_files
 from mnet_deploy.runners.agent_events import read_answer
 from mnet_deploy.runners.device_events import Layers, Ready, Start, Usage
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.measure import MeasuringRun
 from mnet_deploy.runners.setup.device_python import look_for_python
@@ -154,7 +155,10 @@ class Fake(Transport):
     ],
 )
 def test_a_keeper_that_says_something_else_does_not_hold_the_device(line):
-    with pytest.raises(DeviceError, match=r"^ssh://pi4: "), DeviceSession(Fake(line), python="python3"):
+    with (
+        pytest.raises(DeviceError, match=r"^ssh://pi4: "),
+        DeviceSession(Fake(line), programs=python_programs("python3")),
+    ):
         pass
 
 
@@ -271,7 +275,7 @@ def test_a_damaged_session_is_a_result_or_one_line(seed, tmp_path):
     transport, clock, measured, said = Replayed(ADDRESS, records), count(), (), "a result"
     try:
         python = look_for_python(transport, SOON)
-        session = DeviceSession(transport, python=python.path)
+        session = DeviceSession(transport, programs=python_programs(python.path))
         run = MeasuringRun(
             session,
             [candidate],

@@ -10,6 +10,7 @@ import pytest
 from mnet_deploy import interrupts
 from mnet_deploy.errors import DeviceUnavailable, LinkLost
 from mnet_deploy.runners import device_session
+from mnet_deploy.runners.device_programs import DevicePrograms
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.transports.local_transport import LocalTransport
 
@@ -26,15 +27,12 @@ NEVER = "time.sleep(60)"
 
 
 @pytest.fixture
-def session(tmp_path, monkeypatch):
+def session(tmp_path):
     """Return a function that makes a session whose keeper ends in another way."""
 
     def make(ending):
         keeper = KEEPER.replace("FOLDER", repr(str(tmp_path))).replace("ENDING", ending)
-        (tmp_path / "keeper.py").write_text(keeper, encoding="utf-8")
-        (tmp_path / "agent.py").write_text("", encoding="utf-8")
-        monkeypatch.setattr(device_session, "RESOURCES", tmp_path)
-        return DeviceSession(LocalTransport(), python=sys.executable)
+        return DeviceSession(LocalTransport(), programs=DevicePrograms(keeper=(sys.executable, "-c", keeper)))
 
     return make
 

@@ -31,6 +31,7 @@ from mnet_deploy.measurement.measurement import MeasuredFile, Verdict
 from mnet_deploy.measurement.rules import RULES, SLOWER_WITH_THREADS, rule
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.measurement.verdict import judge, judge_run
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession, SessionOptions
 from mnet_deploy.runners.measure import MeasuringRun
 from mnet_deploy.runners.timed_block import Candidate
@@ -72,7 +73,7 @@ class Session:
         ]
         transport = FakeTransport(read_transcript(TRANSCRIPTS / "bench.jsonl")[0], self.records)
         options = SessionOptions(pin="performance" if self.protocol.pin else None)
-        session = DeviceSession(transport, python=keeper(self.records)["argv"][0], options=options)
+        session = DeviceSession(transport, programs=python_programs(keeper(self.records)["argv"][0]), options=options)
         run = MeasuringRun(session, candidates, self.protocol, pause=lambda seconds: None, clock=self._clock())
         try:
             with session:

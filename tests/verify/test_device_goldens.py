@@ -21,6 +21,7 @@ from mnet_deploy.pipeline.goldens import goldens_path, read_goldens
 from mnet_deploy.pipeline.goldens_text import device_replay_text
 from mnet_deploy.runners import local
 from mnet_deploy.runners.device_infer import infer_on_device
+from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.local import Inference
 from mnet_deploy.runners.transports.local_transport import LocalTransport
@@ -213,7 +214,7 @@ def sending(tmp_path_factory):
     """A session whose pulls give what the test wants."""
     with pytest.MonkeyPatch.context() as patch, Sending() as transport:
         patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("sending")))
-        with DeviceSession(transport, python=sys.executable) as session:
+        with DeviceSession(transport, programs=python_programs(sys.executable)) as session:
             yield session
 
 
@@ -240,7 +241,7 @@ def test_what_is_no_answer_is_refused(files, sending, content, message):
 def test_the_answers_are_those_of_this_machine(files):
     path = files["fp32.tflite"]
     inputs = read_goldens(path).inputs
-    with LocalTransport() as transport, DeviceSession(transport, python=sys.executable) as session:
+    with LocalTransport() as transport, DeviceSession(transport, programs=python_programs(sys.executable)) as session:
         found = infer_on_device(session, path, inputs, engine="litert", delegate="none")
     expected = local.infer(path, inputs, xnnpack=False)
     assert replace(found, outputs=expected.outputs) == expected
