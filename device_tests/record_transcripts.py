@@ -18,7 +18,9 @@ sys.path.insert(0, str(ROOT))  # this folder is not installed: it is imported as
 from device_tests.emulated_pi.emulated_pi import EmulatedPi
 from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.measurement.run_config import Protocol
-from mnet_deploy.pipeline.bench import BenchRequest, bench_on, read_bench_file
+from mnet_deploy.pipeline.bench import bench_on
+from mnet_deploy.pipeline.bench_files import read_bench_file
+from mnet_deploy.pipeline.bench_request import BenchRequest
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.setup.device_setup import SetupRequest, set_up
 from mnet_deploy.runners.transports.address import DeviceAddress

@@ -26,8 +26,8 @@ from mnet_deploy.errors import SpecError
 
 if TYPE_CHECKING:
     from mnet_deploy.measurement.run_config import Protocol
-    from mnet_deploy.pipeline.bench import BenchRequest
     from mnet_deploy.pipeline.bench_report import BenchReport
+    from mnet_deploy.pipeline.bench_request import BenchRequest
     from mnet_deploy.progress import Progress
 
 MOST_CORES = 4096  # Linux has no more
@@ -142,7 +142,7 @@ def _any(*values: object) -> bool:
 
 
 def _request(args: argparse.Namespace) -> "BenchRequest":
-    from mnet_deploy.pipeline.bench import BenchRequest
+    from mnet_deploy.pipeline.bench_request import BenchRequest
     from mnet_deploy.runners.transports.address import DeviceAddress
 
     files = [*args.artifacts, *([args.versus] if args.versus is not None else [])]
@@ -161,7 +161,7 @@ def _request(args: argparse.Namespace) -> "BenchRequest":
 
 def _protocol(args: argparse.Namespace) -> "Protocol":
     from mnet_deploy.measurement.run_config import Protocol
-    from mnet_deploy.pipeline.bench import SUSTAINED_BLOCK_S, sustaining
+    from mnet_deploy.pipeline.bench_request import SUSTAINED_BLOCK_S, sustaining
 
     given: dict[str, Any] = {
         name: whole_number(text, f"--{name.replace('_', '-')}")

@@ -11,8 +11,9 @@ from mnet_deploy.measurement.measurement import MeasuredFile, Measurement, Verdi
 from mnet_deploy.measurement.sustained import Sustained, sustained
 from mnet_deploy.measurement.sustained_text import sustained_json
 from mnet_deploy.measurement.versus import Comparison, compare
-from mnet_deploy.pipeline.bench import BenchRequest, bench
+from mnet_deploy.pipeline.bench import bench
 from mnet_deploy.pipeline.bench_layers import TimedLayers
+from mnet_deploy.pipeline.bench_request import BenchRequest
 from mnet_deploy.progress import Progress
 from mnet_deploy.results.baseline import BaselineResult, compare_to_baseline
 from mnet_deploy.results.run_file import read_run

@@ -7,28 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from mnet_deploy.artifact import file_sha256
-from mnet_deploy.errors import CommandFailed, SpecError, ToolMissing
+from mnet_deploy.errors import CommandFailed, ToolMissing
 from mnet_deploy.measurement.device_info import DeviceInfo
 from mnet_deploy.measurement.json_values import as_value
 from mnet_deploy.measurement.measurement import MeasuredFile
 from mnet_deploy.measurement.run_config import DELEGATES, RunConfig
-from mnet_deploy.pipeline.bench import BenchFile, BenchRequest, plan
+from mnet_deploy.pipeline.bench_files import BenchFile, require_runnable
+from mnet_deploy.pipeline.bench_plan import plan
+from mnet_deploy.pipeline.bench_request import BenchRequest
+from mnet_deploy.pipeline.device_runtime import DeviceRuntime, find_runtime
 from mnet_deploy.pipeline.goldens import GoldenReplay, KeptGoldens, read_goldens
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.device_infer import infer_on_device
-from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.local import Inference
-from mnet_deploy.runners.setup.device_python import DevicePython, device_python
 from mnet_deploy.runners.transports.address import DeviceAddress
-from mnet_deploy.runners.transports.deadline import Deadline
 from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
 from mnet_deploy.runners.transports.transport import Transport
 
 # History: 1 = first.
 DEVICE_REPLAY_FORMAT = "mnet.device-goldens/1"
-CONNECT_TIMEOUT_S = 60.0
-_SUFFIXES = (".tflite", ".onnx", ".ort")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +132,7 @@ def replay_on_device(
     require_python_there(device, "mnet verify --device")
     request = BenchRequest(files=(path,), device=device, engines=tuple(engines), delegates=DELEGATES)
     goldens = read_goldens(path)
-    if path.suffix not in _SUFFIXES:
-        raise SpecError(f"--device runs {', '.join(_SUFFIXES)} files. Received: {path}")
+    require_runnable(path, "--device")
     with open_transport(device) as transport:
         try:
             return _replay(transport, goldens, request, progress)
@@ -145,11 +142,12 @@ def replay_on_device(
 
 def _replay(transport: Transport, goldens: KeptGoldens, request: BenchRequest, progress: Progress) -> DeviceReplay:
     progress.stage(f"connecting to {request.device}")
-    python = device_python(transport, Deadline.after(CONNECT_TIMEOUT_S))
-    configs = _configs(goldens.path, request, python)
+    runtime = find_runtime(transport)
+    configs = _configs(goldens.path, request, runtime)
+    programs = runtime.programs({config.engine for config in configs}, progress)
     replays: list[DelegateReplay] = []
     refusals: list[CommandFailed | ToolMissing] = []
-    with DeviceSession(transport, programs=python_programs(python.path)) as session:
+    with DeviceSession(transport, programs=programs) as session:
         device = session.device()
         for config in configs:
             progress.stage(f"{goldens.path.name} ({config})")
@@ -166,10 +164,10 @@ def _replay(transport: Transport, goldens: KeptGoldens, request: BenchRequest, p
     )
 
 
-def _configs(path: Path, request: BenchRequest, python: DevicePython) -> list[RunConfig]:
+def _configs(path: Path, request: BenchRequest, runtime: DeviceRuntime) -> list[RunConfig]:
     """Return the engines and delegates to run, as a benchmark would."""
     file = MeasuredFile(file=path.name, sha256=file_sha256(path), size_bytes=path.stat().st_size)
-    return [each.config for each in plan((BenchFile(path=path, file=file, artifact=None),), request, python)]
+    return [each.config for each in plan((BenchFile(path=path, file=file, artifact=None),), request, runtime)]
 
 
 def _replay_with(session: DeviceSession, goldens: KeptGoldens, config: RunConfig) -> DelegateReplay:

@@ -166,7 +166,10 @@ def test_damaged_goldens_are_refused_before_the_device_is_asked(files, tmp_path,
         (("--layers",), "one thing at a time. Received: --layers or --page and --device"),
         (("--normalization", "0..1"), "--device takes the preparation of photos from the sidecar"),
         (("--no-xnnpack",), "--device runs a .tflite with and without XNNPACK"),
-        (("--engine", "keras"), "--engine takes litert, tflite-runtime, onnxruntime. Received: 'keras'"),
+        (
+            ("--engine", "keras"),
+            "--engine takes litert, tflite-runtime, onnxruntime, benchmark_model. Received: 'keras'",
+        ),
         (("--engine", "onnxruntime"), "int8.tflite runs on litert or tflite-runtime"),
         (("--engine", "litert,litert"), "--engine is given twice"),
     ],
@@ -188,7 +191,7 @@ def test_a_file_of_another_name_is_refused(files, tmp_path, verify):
         beside(copy).rename(beside(tmp_path / "model.bin"))
     status, _, said = verify(copy.rename(tmp_path / "model.bin"))
     assert status == 2
-    assert "--device runs .tflite, .onnx, .ort files" in said
+    assert "--device takes .tflite, .onnx and .ort files" in said
 
 
 # What a device may send.
