@@ -4,6 +4,7 @@ from importlib.resources import files
 
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.runners import probe_answers
+from mnet_deploy.runners.answers import Answers, parse_answers
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
 from mnet_deploy.runners.transports.deadline import Deadline
 from mnet_deploy.runners.transports.transport import Transport
@@ -58,7 +59,7 @@ def probe_python(transport: Transport, deadline: Deadline, *, python: str = "pyt
     return probe_userland(transport, deadline, python=python).python
 
 
-def _ask(transport: Transport, deadline: Deadline, *arguments: str) -> probe_answers.Answers:
+def _ask(transport: Transport, deadline: Deadline, *arguments: str) -> Answers:
     script = (files("mnet_deploy.runners.on_device") / "probe.sh").read_bytes()
     result = transport.run_check(["sh", "-s", *arguments], deadline=deadline, stdin=script)
-    return probe_answers.parse_answers(result.stdout)
+    return parse_answers(result.stdout)

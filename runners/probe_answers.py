@@ -1,22 +1,16 @@
 """Read what probe.sh prints."""
 
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mnet_deploy.errors import LinkLost
 from mnet_deploy.measurement.device_info import Conditions, Core, DeviceInfo
-from mnet_deploy.terminal import printable
+from mnet_deploy.runners import android_answers
+from mnet_deploy.runners.answers import Answers, decimal, first, plausible_c, whole
 
-_LAST_LINE = "end=probe"
 _HZ_PER_KHZ = 1000.0
 _BYTES_PER_KIB = 1024
 _MILLI = 1000.0
-_WHOLE = re.compile("-?[0-9]{1,18}")  # more digits are no number of ours
-_DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{0,18})?")
 _MOST_CORES = 8192  # of a Linux kernel (CONFIG_NR_CPUS)
-_PLAUSIBLE_C = (-40.0, 150.0)  # a sensor that is not there often reads 0 K or the largest number
 _IDLE_FIELDS = (3, 4)  # of /proc/stat: idle, iowait
 _STAT_FIELDS = 8  # user nice system idle iowait irq softirq steal; the guests' that follow are in user already
 # Names of sensors at the processor, on a Pi, other boards and PCs; others (battery, board, radio) say nothing of it.
@@ -36,11 +30,18 @@ _ARM_PARTS = {
     "0xd0c": "Neoverse-N1",
     "0xd0d": "Cortex-A77",
     "0xd41": "Cortex-A78",
+    "0xd44": "Cortex-X1",
+    "0xd46": "Cortex-A510",
+    "0xd47": "Cortex-A710",
+    "0xd48": "Cortex-X2",
+    "0xd4d": "Cortex-A715",
+    "0xd4e": "Cortex-X3",
+    "0xd80": "Cortex-A520",
+    "0xd81": "Cortex-A720",
+    "0xd82": "Cortex-X4",
 }
 # Programs of 32 bits run on kernels of 64 (Raspberry Pi OS ships both so); then Python names the kernel's.
 _PLATFORM_OF_32_BITS = {"linux-aarch64": "linux-armv7l", "linux-armv8l": "linux-armv7l", "linux-x86_64": "linux-i686"}
-
-Answers = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,36 +86,20 @@ class Userland:
     free_home_bytes: int | None = None
 
 
-def parse_answers(text: str) -> Answers:
-    """Return {key: values in their order}, without what a terminal would obey.
-
-    Raises:
-        LinkLost: the last line is missing.
-    """
-    lines = text.splitlines()
-    if _LAST_LINE not in lines:
-        raise LinkLost(f"the probe ended without its last line. Received: {text[-80:]!r}; run it again")
-    answers = defaultdict(list)
-    for line in lines:
-        key, _, value = line.partition("=")
-        if value.strip():
-            answers[key].append(printable(value.strip()))
-    return dict(answers)
-
-
 def device_info(answers: Answers, address: str) -> DeviceInfo:
     """Return what the answers to `device` say."""
-    cpu_name = _first(answers, "cpu_name")
+    cpu_name, android = first(answers, "cpu_name"), android_answers.android_info(answers)
     return DeviceInfo(
         address=address,
-        model=_first(answers, "model", "cpuinfo_model", "cpu_name"),
+        model=android_answers.model(answers) or first(answers, "model", "cpuinfo_model", "cpu_name"),
         soc=_soc(answers) or cpu_name,
-        machine=_first(answers, "machine"),
+        machine=first(answers, "machine"),
         cores=_cores(answers),
-        memory_bytes=_int(_first(answers, "memory_bytes")) or _bytes(_first(answers, "memory_kib")),
-        os=_first(answers, "os"),
-        kernel=_first(answers, "kernel"),
+        memory_bytes=whole(first(answers, "memory_bytes")) or _bytes(first(answers, "memory_kib")),
+        os=android_answers.system(android) or first(answers, "os"),
+        kernel=first(answers, "kernel"),
         emulated=_emulator(answers),
+        android=android,
     )
 
 
@@ -122,36 +107,42 @@ def conditions(answers: Answers) -> Conditions:
     """Return what the answers to `conditions` say."""
     return Conditions(
         throttle_bits=_throttle_bits(answers),
-        temperature_c=_temperature_c(answers),
+        temperature_c=android_answers.temperature_c(answers) or _temperature_c(answers),
         governor=",".join(dict.fromkeys(answers.get("governor", ()))) or None,
         clocks_hz=_clocks_hz(answers, "clock"),
         limits_hz=_clocks_hz(answers, "clock_limit"),
-        load_1min=_float(_first(answers, "load")),
+        load_1min=decimal(first(answers, "load")),
         busy_cores=_busy_cores(answers),
-        free_memory_bytes=_bytes(_first(answers, "available_kib")),
+        free_memory_bytes=_bytes(first(answers, "available_kib")),
+        thermal_status=android_answers.thermal_status(answers),
+        battery_level=android_answers.battery_level(answers),
+        battery_temperature_c=android_answers.battery_temperature_c(answers),
+        powered=android_answers.powered(answers),
+        screen_on=android_answers.screen_on(answers),
+        power_saving=android_answers.power_saving(answers),
     )
 
 
 def _clocks_hz(answers: Answers, key: str) -> tuple[float, ...]:
-    return tuple(clock * _HZ_PER_KHZ for value in answers.get(key, ()) if (clock := _int(value)))
+    return tuple(clock * _HZ_PER_KHZ for value in answers.get(key, ()) if (clock := whole(value)))
 
 
 def userland(answers: Answers) -> Userland:
     """Return what the answers to `userland` say."""
-    glibc = _first(answers, "glibc")
+    glibc = first(answers, "glibc")
     version = glibc.removeprefix("glibc").strip() if glibc else None
     return Userland(
         python=_python(answers, version),
-        broken_python=_first(answers, "python_broken"),
+        broken_python=first(answers, "python_broken"),
         glibc=version,
-        home=_first(answers, "home"),
-        free_home_bytes=_bytes(_first(answers, "free_home_kib")),
+        home=first(answers, "home"),
+        free_home_bytes=_bytes(first(answers, "free_home_kib")),
     )
 
 
 def _python(answers: Answers, glibc: str | None) -> PythonOnDevice | None:
-    path, version, platform = (_first(answers, f"python{part}") for part in ("", "_version", "_platform"))
-    bits = _int(_first(answers, "python_bits"))
+    path, version, platform = (first(answers, f"python{part}") for part in ("", "_version", "_platform"))
+    bits = whole(first(answers, "python_bits"))
     if path is None or version is None or platform is None or bits is None:
         return None
     return PythonOnDevice(
@@ -159,21 +150,18 @@ def _python(answers: Answers, glibc: str | None) -> PythonOnDevice | None:
         version=version,
         bits=bits,
         platform=_PLATFORM_OF_32_BITS.get(platform, platform) if bits == 32 else platform,
-        has_venv=_first(answers, "python_venv") == "1",
-        has_pip=_first(answers, "python_pip") == "1",
+        has_venv=first(answers, "python_venv") == "1",
+        has_pip=first(answers, "python_pip") == "1",
         glibc=glibc,
     )
 
 
-def _first(answers: Answers, *keys: str) -> str | None:
-    return next((answers[key][0] for key in keys if answers.get(key)), None)
-
-
 def _soc(answers: Answers) -> str | None:
     """Return `BCM2711 (Cortex-A72)`, or what of it is known."""
-    compatible = _first(answers, "compatible")  # from the board to the chip: raspberrypi,4-model-b brcm,bcm2711
-    chip = compatible.split()[-1].partition(",")[2].upper() if compatible else None
-    known = _ARM_PARTS if _first(answers, "cpu_implementer") == _ARM else {}
+    compatible = first(answers, "compatible")  # from the board to the chip: raspberrypi,4-model-b brcm,bcm2711
+    of_board = compatible.split()[-1].partition(",")[2].upper() if compatible else None
+    chip = android_answers.chip(answers) or of_board
+    known = _ARM_PARTS if first(answers, "cpu_implementer") == _ARM else {}
     parts = " + ".join(known[part] for part in answers.get("cpu_part", ()) if part in known)
     return f"{chip} ({parts})" if chip and parts else chip or parts or None
 
@@ -182,27 +170,29 @@ def _cores(answers: Answers) -> tuple[Core, ...]:
     cores = []
     for entry in answers.get("core", ()):
         number, _, khz = entry.partition(" ")
-        clock, found = _int(khz), _int(number)
+        clock, found = whole(khz), whole(number)
         if found is None:
             continue
         cores.append(Core(number=found, max_clock_hz=clock * _HZ_PER_KHZ if clock else None))
-    counted = range(min(_int(_first(answers, "processors")) or 0, _MOST_CORES))
+    counted = range(min(whole(first(answers, "processors")) or 0, _MOST_CORES))
     return tuple(sorted(cores, key=lambda core: core.number)) or tuple(Core(number=number) for number in counted)
 
 
 def _emulator(answers: Answers) -> str | None:
     """Return `qemu-user` where the shell ran under it; a machine that is emulated whole does not show as such."""
     started = " ".join((*answers.get("executable", ()), *answers.get("command_line", ())))
-    return "qemu-user" if re.search(r"(^|[ /])qemu-", started) else None
+    if re.search(r"(^|[ /])qemu-", started):
+        return "qemu-user"
+    return android_answers.emulator(answers)
 
 
 def _throttle_bits(answers: Answers) -> int | None:
-    said = re.fullmatch(r"throttled=(0x[0-9a-fA-F]{1,8})", _first(answers, "vcgencmd_throttled") or "")
+    said = re.fullmatch(r"throttled=(0x[0-9a-fA-F]{1,8})", first(answers, "vcgencmd_throttled") or "")
     if said:
         return int(said[1], 16)
     # The kernel's copy is deprecated (Linux, drivers/firmware/raspberrypi.c) and was seen at 0 while vcgencmd had bits:
     # a 0 there proves nothing.
-    copied = _first(answers, "firmware_throttled")
+    copied = first(answers, "firmware_throttled")
     bits = int(copied, 16) if copied and re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", copied) else 0
     return bits or None
 
@@ -210,19 +200,18 @@ def _throttle_bits(answers: Answers) -> int | None:
 def _temperature_c(answers: Answers) -> float | None:
     zones = [zone.partition(" ") for zone in answers.get("zone", ())]
     found = [value for value, _, kind in zones if _CPU_ZONE.fullmatch(kind)]
-    milli = _int(found[0]) if found else None
+    milli = whole(found[0]) if found else None
     if milli is None:
-        said = re.fullmatch(r"temp=([0-9.]+)'C", _first(answers, "vcgencmd_temperature") or "")
-        temperature_c = _float(said[1]) if said else None
+        said = re.fullmatch(r"temp=([0-9.]+)'C", first(answers, "vcgencmd_temperature") or "")
+        temperature_c = decimal(said[1]) if said else None
     else:
         temperature_c = milli / _MILLI
-    lowest, highest = _PLAUSIBLE_C
-    return temperature_c if temperature_c is not None and lowest <= temperature_c <= highest else None
+    return plausible_c(temperature_c)
 
 
 def _busy_cores(answers: Answers) -> float | None:
     moments = [_ticks(stat) for stat in answers.get("stat", ())]
-    cores = _int(_first(answers, "stat_cores"))
+    cores = whole(first(answers, "stat_cores"))
     if len(moments) != 2 or not cores or any(len(moment) != _STAT_FIELDS for moment in moments):
         return None
     passed = [max(0, after - before) for before, after in zip(*moments, strict=True)]
@@ -232,19 +221,11 @@ def _busy_cores(answers: Answers) -> float | None:
 
 def _ticks(stat: str) -> list[int]:
     """Return the fields of a line of /proc/stat that count, those that are none left out."""
-    found = (_int(field) for field in stat.split()[1 : 1 + _STAT_FIELDS])
+    found = (whole(field) for field in stat.split()[1 : 1 + _STAT_FIELDS])
     return [ticks for ticks in found if ticks is not None]
-
-
-def _int(text: str | None) -> int | None:
-    return int(text) if text and _WHOLE.fullmatch(text) else None
-
-
-def _float(text: str | None) -> float | None:
-    return float(text) if text and _DECIMAL.fullmatch(text) else None
 
 
 def _bytes(text: str | None) -> int | None:
     """Return the bytes of `KIB` or `KIB FOLDER`."""
-    kib = _int(text.split()[0]) if text else None
+    kib = whole(text.split()[0]) if text else None
     return None if kib is None else kib * _BYTES_PER_KIB

@@ -67,6 +67,32 @@ system() {
     fi
 }
 
+# Runs a program of Android; some of them wait for a service, which may not answer.
+bounded() {
+    if has timeout; then timeout 3 "$@"; else "$@"; fi
+} 2>/dev/null
+
+# Prints properties of Android by their own names.
+android() {
+    if ! has getprop; then return; fi
+    named='build\.version\.(release|sdk|security_patch)|build\.fingerprint|product\.(manufacturer|model|cpu\.abilist)'
+    named="$named|soc\.model|hardware|hardware\.chipname|board\.platform|kernel\.qemu|boot\.qemu"
+    bounded getprop | sed -nE "s/^\[(ro\.($named))\]: \[(.+)\]\$/\1=\5/p" | head -n 20 | cut -c 1-300
+}
+
+# Prints the state that Android's services tell; what they keep of earlier temperatures is left out.
+android_state() {
+    if ! has getprop || ! has dumpsys; then return; fi
+    from='^[[:space:]]*Current temperatures from HAL:' to='^[[:space:]]*Current cooling'
+    bounded dumpsys thermalservice | sed -n -e 's/^[[:space:]]*Thermal Status: /thermal_status=/p' \
+        -e "/$from/,/$to/s/^.*Temperature{\(.*\)}.*\$/sensor=\1/p" | head -n 100 | cut -c 1-200
+    bounded dumpsys battery | sed -n -e 's/^ *level: /battery_level=/p' -e 's/^ *scale: /battery_scale=/p' \
+        -e 's/^ *temperature: /battery_temperature=/p' -e 's/^ *[A-Za-z]* powered: /powered=/p' | head -n 10 | cut -c 1-60
+    bounded dumpsys power | sed -n -e 's/^ *mWakefulness=/wakefulness=/p' -e 's/^ *Display Power: state=/display=/p' \
+        | head -n 4 | cut -c 1-60
+    say low_power "$(bounded settings get global low_power | head -n 1 | cut -c 1-60)"
+}
+
 # An emulator shows in how this shell was started. It is asked from another process: qemu-user hides itself from the
 # one that looks at /proc/self.
 emulation() {
@@ -162,6 +188,7 @@ free_space() {
 
 device() {
     system
+    android
     model
     cores
     memory
@@ -175,6 +202,7 @@ conditions() {
     throttling
     load
     memory
+    android_state
 }
 
 userland() {

@@ -9,6 +9,7 @@ import pytest
 from mnet_deploy.errors import CommandFailed, LinkLost
 from mnet_deploy.measurement.device_info import Conditions, Core, DeviceInfo
 from mnet_deploy.runners import probe_answers
+from mnet_deploy.runners.answers import parse_answers
 from mnet_deploy.runners.probe import probe_conditions, probe_device, probe_python, probe_userland
 from mnet_deploy.runners.probe_answers import PythonOnDevice, Userland
 from mnet_deploy.runners.transports.deadline import Deadline
@@ -21,11 +22,11 @@ SHELLS = (["sh"], ["dash"], ["bash", "--posix"], ["busybox", "sh"], ["mksh"])
 
 
 def recorded(name):
-    return probe_answers.parse_answers((RECORDED / f"probe_{name}_emulated_pi4.txt").read_text())
+    return parse_answers((RECORDED / f"probe_{name}_emulated_pi4.txt").read_text())
 
 
 def answers(*lines):
-    return probe_answers.parse_answers("\n".join((*lines, "end=probe")))
+    return parse_answers("\n".join((*lines, "end=probe")))
 
 
 def test_the_stand_in_is_known_as_a_pi_that_is_emulated():
@@ -80,7 +81,7 @@ def test_what_is_not_said_is_unknown():
 @pytest.mark.parametrize("text", ["", "machine=aarch64\n", "machine=aarch64\nend=pro"])
 def test_an_answer_that_was_cut_off_is_none(text):
     with pytest.raises(LinkLost, match="without its last line"):
-        probe_answers.parse_answers(text)
+        parse_answers(text)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ def test_every_shell_reads_the_script(shell, arguments):
         pytest.skip(f"needs {shell[0]}")
     done = subprocess.run([*shell, "-s", *arguments], input=SCRIPT.read_bytes(), capture_output=True, timeout=SOON)
     assert (done.returncode, done.stderr) == (0, b"")
-    found = probe_answers.parse_answers(done.stdout.decode())
+    found = parse_answers(done.stdout.decode())
     assert len(found) > 2
 
 
@@ -218,7 +219,7 @@ DAMAGED = {
 
 @pytest.mark.parametrize("lines", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_answer_is_unknown(lines):
-    said = probe_answers.parse_answers(f"{lines}\nend=probe\n")
+    said = parse_answers(f"{lines}\nend=probe\n")
     cores = probe_answers.device_info(said, "local:").cores
     assert len(cores) <= probe_answers._MOST_CORES
     assert replace(probe_answers.device_info(said, "local:"), cores=()) == DeviceInfo(address="local:")
@@ -226,7 +227,7 @@ def test_a_damaged_answer_is_unknown(lines):
 
 
 def test_what_a_terminal_would_obey_is_replaced():
-    said = probe_answers.parse_answers("model=Pi\x1b]0;title\x07 4\nend=probe\n")
+    said = parse_answers("model=Pi\x1b]0;title\x07 4\nend=probe\n")
     assert probe_answers.device_info(said, "local:").model == "Pi\ufffd]0;title\ufffd 4"
 
 
