@@ -1,7 +1,8 @@
 """See which devices there are, whether one is ready for mnet bench, and make it ready.
 
-A device is local: (this machine) or ssh://[user@]host[:port], where host may be an alias of your ssh configuration.
-list tries whether the hosts of that configuration answer, without logging in. check looks and changes nothing; exit
+A device is local: (this machine), ssh://[user@]host[:port], where host may be an alias of your ssh configuration, or
+adb://[SERIAL], a phone. list names the phones that adb knows, and tries whether the hosts of your ssh configuration
+answer, without logging in. check looks and changes nothing; exit
 status 3: not ready, and the last line says what to do. setup makes a virtual environment with the engines in
 ~/.local/share/mnet-deploy/venv on the device, from the package index or, if the device does not reach that, from
 wheels that this machine downloads and sends. It needs no root, and leaves nothing if it fails.
@@ -20,11 +21,11 @@ EXIT_NOT_READY = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="this machine, and the hosts of your ssh configuration")
+    listing = actions.add_parser("list", help="this machine, phones, and the hosts of your ssh configuration")
     check = actions.add_parser("check", help="what a device is, which engines fit, whether it is ready")
     setup = actions.add_parser("setup", help="install the engines there")
     for action in (check, setup):
-        action.add_argument("--device", required=True, metavar="ADDRESS", help="local: or ssh://[user@]host[:port]")
+        action.add_argument("--device", required=True, metavar="ADDRESS", help="local:, ssh://[user@]host[:port] or adb://[SERIAL]")
     for action in (listing, check):
         action.add_argument("--json", action="store_true", help="print JSON")
     setup.add_argument(

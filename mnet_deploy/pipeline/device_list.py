@@ -1,4 +1,4 @@
-"""The devices that can be named: this machine, and the hosts of the user's ssh configuration."""
+"""The devices that can be named: this machine, the phones that adb knows, and the hosts of ssh's configuration."""
 
 import os
 from collections.abc import Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mnet_deploy.errors import DeviceError
+from mnet_deploy.runners.transports.adb_devices import AdbPhone, connected_phones
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
 from mnet_deploy.runners.transports.open_transport import SSH_CONFIG
@@ -14,6 +16,7 @@ from mnet_deploy.text_table import render_table
 
 FORMAT = "mnet.device-list/1"
 TIMEOUT_S = 4.0
+ADB_TIMEOUT_S = 10.0  # its server may have to start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +28,25 @@ class ListedDevice:
         answers: whether it does; None if that was not tried.
         state: the same in words.
         server: what its ssh server calls itself.
+        model: of a phone.
         next_command: what to run or do next.
     """
 
     address: DeviceAddress
     answers: bool | None
     state: str
-    server: str | None
+    server: str | None = None
+    model: str | None = None
     next_command: str
 
 
 def list_devices() -> tuple[ListedDevice, ...]:
-    """Return this machine and the hosts of ssh's configuration, after at most `TIMEOUT_S`. Nobody is logged in."""
+    """Return this machine, phones and the hosts of ssh's configuration. Nobody is logged in, no phone asked."""
     here = DeviceAddress(scheme="local")
-    first = ListedDevice(
-        address=here, answers=True, state="this machine", server=None, next_command=_check_command(here)
-    )
+    first = ListedDevice(address=here, answers=True, state="this machine", next_command=_check_command(here))
     config = os.environ.get(SSH_CONFIG)
     hosts = reachable_hosts(Deadline.after(TIMEOUT_S), Path(config) if config else None)
-    return (first, *(_listed(host) for host in hosts))
+    return (first, *_phones(), *(_listed(host) for host in hosts))
 
 
 def list_json(devices: Sequence[ListedDevice]) -> dict[str, Any]:
@@ -56,6 +59,7 @@ def list_json(devices: Sequence[ListedDevice]) -> dict[str, Any]:
                 "answers": device.answers,
                 "state": device.state,
                 "server": device.server,
+                "model": device.model,
                 "next_command": device.next_command,
             }
             for device in devices
@@ -68,12 +72,30 @@ def list_text(devices: Sequence[ListedDevice]) -> str:
     rows = [
         (
             str(device.address),
-            f"{device.state} ({device.server})" if device.server else device.state,
+            f"{device.state} ({named})" if (named := device.server or device.model) else device.state,
             device.next_command,
         )
         for device in devices
     ]
     return render_table(("device", "state", "next"), rows, align="<<<")
+
+
+def _phones() -> tuple[ListedDevice, ...]:
+    try:
+        return tuple(_listed_phone(phone) for phone in connected_phones(Deadline.after(ADB_TIMEOUT_S)))
+    except DeviceError as error:
+        address = DeviceAddress(scheme="adb")
+        return (ListedDevice(address=address, answers=False, state=str(error), next_command=_check_command(address)),)
+
+
+def _listed_phone(phone: AdbPhone) -> ListedDevice:
+    return ListedDevice(
+        address=phone.address,
+        answers=phone.ready,
+        state="answers" if phone.ready else phone.state,
+        model=phone.model,
+        next_command=_check_command(phone.address),  # which says what to do on one that is not ready
+    )
 
 
 def _listed(host: SshHost) -> ListedDevice:

@@ -24,6 +24,11 @@ def server_version(deadline: Deadline) -> int | None:
         return None
 
 
+def listed_devices(deadline: Deadline) -> str | None:
+    """Return what `adb devices -l` lists; None if no server answers."""
+    return _ask("host:devices-l", deadline)
+
+
 def _ask(request: str, deadline: Deadline) -> str | None:
     """Return the server's answer to a request; None if nothing answers there as adb's server does."""
     port = os.environ.get(PORT_VARIABLE) or str(_PORT)
@@ -49,4 +54,4 @@ def _receive(link: socket.socket, size: int, limit: Deadline) -> str:
         if not chunk:
             raise ConnectionError("the answer of adb's server is cut off")
         content += chunk
-    return content.decode("ascii")
+    return content.decode("utf-8", "replace")

@@ -187,6 +187,7 @@ def test_when_the_time_is_up_nobody_answers(tmp_path, server):
 def test_list_names_the_next_command(tmp_path, server, monkeypatch, capsys, violations):
     write_config(tmp_path / "config", server)
     monkeypatch.setenv("MNET_SSH_CONFIG", str(tmp_path / "config"))
+    monkeypatch.setattr("mnet_deploy.pipeline.device_list.connected_phones", lambda deadline: ())
     assert main(["device", "list", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert violations(document) == []
