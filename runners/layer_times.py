@@ -16,6 +16,8 @@ from mnet_deploy.text_table import render_table
 from mnet_deploy.units import format_seconds
 
 LITERT = "LiteRT profiler"
+TOOL_PROFILE = "benchmark_model --enable_op_profiling=true"
+_IN_ORDER = frozenset({LITERT, TOOL_PROFILE})  # of running, and without the names of layers
 RESOLUTION_S = 1e-6  # both profilers count whole microseconds, rounded down
 
 _DENSE = frozenset({LayerKind.CONVOLUTION, LayerKind.POINTWISE, LayerKind.CLASSIFIER})
@@ -110,7 +112,7 @@ def layer_times(
     found = [
         OpTime(name=str(op["name"]), op=str(op["op"]), time_s=float(op["mean_s"]), count=int(op["count"])) for op in ops
     ]
-    layer_of = (_by_order if source == LITERT else _by_name)(spec_layers, found)
+    layer_of = (_by_order if source in _IN_ORDER else _by_name)(spec_layers, found)
     ops_of: dict[str, list[OpTime]] = defaultdict(list)
     for index, name in layer_of.items():
         ops_of[name].append(found[index])

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from mnet_deploy.errors import DeviceError, ResultFormatError, SpecError
@@ -65,6 +65,7 @@ class Replacement:
         total_nodes: of the graph at that time; None in old logs.
         partitions: in how many pieces.
         where: `the whole graph`, `subgraph 0`, ...; None in old logs.
+        line: the log's own.
     """
 
     delegate: str
@@ -72,6 +73,7 @@ class Replacement:
     total_nodes: int | None
     partitions: int
     where: str | None
+    line: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +83,12 @@ class Applied:
     Attributes:
         delegate: the tool's name of it.
         execution: how much of the graph runs in it.
+        line: the log's own.
     """
 
     delegate: str
     execution: Execution
+    line: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,11 +119,12 @@ def read_delegation(lines: Iterable[LogLine]) -> Iterator[DelegateFact]:
                 total_nodes=total,
                 partitions=int(found["partitions"]),
                 where=found["where"],
+                line=printable(line.text),
             )
         elif found := _APPLIED.fullmatch(line.text):
-            yield Applied(delegate=found["delegate"], execution=Execution(found["how"]))
+            yield Applied(delegate=found["delegate"], execution=Execution(found["how"]), line=printable(line.text))
         elif found := _NOT_APPLIED.fullmatch(line.text):
-            yield Applied(delegate=found["delegate"], execution=Execution.NOT)
+            yield Applied(delegate=found["delegate"], execution=Execution.NOT, line=printable(line.text))
         elif found := _CREATED.fullmatch(line.text):
             yield Created(delegate=found["cpu"] or found["other"])
 
@@ -131,10 +136,12 @@ class Delegated:
     Attributes:
         nodes: that it took over; None where the log says `completely executed` and no number.
         total_nodes: of the graph; None where the log does not say it.
+        evidence: the line of the log that says so; None where the lack of one does.
     """
 
     nodes: int | None
     total_nodes: int | None
+    evidence: str | None = field(default=None, compare=False)
 
 
 def require_delegation(
@@ -163,10 +170,26 @@ def require_delegation(
             "line; the latency may be the processor's. Try another build of benchmark_model"
         )
     replaced = [fact for fact in ours if isinstance(fact, Replacement)]
-    proved = _sum(replaced)
+    proved = replace(_sum(replaced), evidence=(replaced or ours)[0].line)
     how = {fact.execution for fact in ours if isinstance(fact, Applied)}
     _require_enough(proved, how, delegate, least_nodes)
     return proved
+
+
+def delegation_by_default(said: Iterable[DelegateFact]) -> tuple[str, Delegated] | None:
+    """Return the name of what took over nodes without being asked for, and how many; None if the log does not say."""
+    replaced = [fact for fact in dict.fromkeys(said) if isinstance(fact, Replacement)]
+    names = dict.fromkeys(_short_name(fact.delegate) for fact in replaced)
+    if not names:
+        return None
+    proved = replace(_sum(replaced), evidence=replaced[0].line)
+    if len(names) > 1:  # the second one counts of what the first one left
+        proved = replace(proved, total_nodes=None)
+    return "+".join(names), proved
+
+
+def _short_name(runtime_name: str) -> str:
+    return next((str(known) for known, name in _NAMES.items() if name.search(runtime_name)), printable(runtime_name))
 
 
 def _nothing(said: tuple[DelegateFact, ...]) -> Delegated:

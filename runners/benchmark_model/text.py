@@ -58,8 +58,10 @@ _SINGLE = (
 )
 _BLOCK = re.compile(rf"(?P<phase>Warmup|Inference) \(avg\): +(?P<mean>{_N}) ms \((?P<count>[0-9]{{1,12}}) runs\)")
 _VERSION = re.compile(r"Tensorflow Version : (\S{1,40})")
+_RUNNER = re.compile(r"runner: (\S.{0,119})")
+UNCONSUMED = "Unconsumed cmdline flags"
 _REFUSALS = (
-    ("Unconsumed cmdline flags", "this version of benchmark_model does not know all flags and ran without them"),
+    (UNCONSUMED, "this version of benchmark_model does not know all flags and ran without them"),
     ("Disallowed CPU fallback detected", "the delegate does not take all of the model, as was required"),
     ("Benchmarking failed", "benchmark_model itself says that it failed"),
 )
@@ -80,6 +82,7 @@ class BenchmarkLog:
         peak_bytes: highest memory seen, where it was asked for.
         delegation: what it says of delegates, in its order.
         runtime_version: of TensorFlow, where a vendor's build says it.
+        runner: what another program that prints the same calls itself; None of the tool, which does not name itself.
     """
 
     measured: LatencySummary
@@ -92,6 +95,7 @@ class BenchmarkLog:
     peak_bytes: float | None = None
     delegation: tuple[DelegateFact, ...] = ()
     runtime_version: str | None = None
+    runner: str | None = None
 
 
 @dataclass(slots=True)
@@ -104,6 +108,7 @@ class _Collected:
     means_s: dict[str, float] = field(default_factory=dict)  # by phase, of the line of timings
     blocks: list[tuple[str, float, int]] = field(default_factory=list)  # of LiteRT: phase, mean in ms, count
     version: str | None = None
+    runner: str | None = None
 
     def learn(self, name: str, value: float) -> None:
         """Keep what two lines say alike; which of the two was read first makes no difference."""
@@ -142,6 +147,7 @@ def parse_log(*streams: str) -> BenchmarkLog:
         warmup=warmup,
         delegation=tuple(facts),
         runtime_version=collected.version,
+        runner=collected.runner,
         init_s=collected.facts.get("init_s"),
         first_inference_s=collected.facts.get("first_inference_s"),
         model_size_bytes=collected.facts.get("model_size_bytes"),
@@ -149,6 +155,15 @@ def parse_log(*streams: str) -> BenchmarkLog:
         overall_footprint_bytes=collected.facts.get("overall_footprint_bytes"),
         peak_bytes=collected.facts.get("peak_bytes"),
     )
+
+
+def unconsumed_flags(*streams: str) -> str | None:
+    """Return the flags that the tool says it does not know, as it joins them: with blanks; None if it knows all."""
+    for stream in streams:
+        for line in log_lines(stream):
+            if line.text.startswith(UNCONSUMED):
+                return printable(line.text.removeprefix(UNCONSUMED).removeprefix(":").strip())
+    return None
 
 
 def require_delegated(log: BenchmarkLog, delegate: Delegate, *, least_nodes: int | None = None) -> Delegated:
@@ -211,12 +226,17 @@ def _read_version(found: re.Match[str], collected: _Collected) -> None:
     collected.version = printable(found[1])
 
 
+def _read_runner(found: re.Match[str], collected: _Collected) -> None:
+    collected.runner = printable(found[1])
+
+
 _READERS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], _Collected], None]], ...] = (
     (_TIMINGS, _read_timings),
     (_TIMINGS_1X, _read_timings),
     (_FOOTPRINT, _read_footprint),
     (_BLOCK, _read_block),
     (_VERSION, _read_version),
+    (_RUNNER, _read_runner),
 )
 
 

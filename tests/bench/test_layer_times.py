@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mnet_deploy.runners.layer_times import LITERT, layer_table, layer_times
+from mnet_deploy.runners.layer_times import LITERT, TOOL_PROFILE, layer_table, layer_times
 from mnet_deploy.spec import LayerKind, ModelSpec
 
 DATA = Path(__file__).parent / "data"
@@ -116,6 +116,12 @@ def test_ops_of_several_delegates_in_one_line_are_not_guessed():
     known = [entry.layer.name for entry in times.layers if entry.ops]
     assert known == [layer.name for layer in (*layers[:14], *layers[20:])]
     assert [op.count for op in times.unmapped if op.op == merged["op"]] == [7]
+
+
+def test_benchmark_model_lists_ops_in_order_as_well():
+    layers, record = recorded("mobilenet_v1_int8.tflite")
+    by_tool, by_library = (layer_times(layers, record["ops"], source).layers for source in (TOOL_PROFILE, LITERT))
+    assert by_tool == by_library
 
 
 def test_another_graph_is_mapped_as_far_as_it_goes_alike():
