@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout
-from mnet_deploy.measurement.device_info import EngineInfo
+from mnet_deploy.measurement.device_info import AGENT_RUNNER, EngineInfo
 from mnet_deploy.measurement.measurement import Block, MeasuredFile, label_of
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.runners.agent_events import AgentAnswer
@@ -114,6 +114,7 @@ def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:
         numpy=start.numpy,
         threads=start.threads,
         affinity=start.affinity,
+        runner=start.runner or AGENT_RUNNER,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from mnet_deploy.measurement.device_info import X86_MACHINES
-from mnet_deploy.measurement.device_rules import states
+from mnet_deploy.measurement.device_rules import states, whens
 from mnet_deploy.measurement.measurement import Measurement
 
 # Read right after a block, the clock of a pinned governor is within a step of the highest, and a step is 5 % or more.
@@ -64,8 +64,7 @@ def clock_below_max(measurement: Measurement) -> str | None:
 
 def clock_limited(measurement: Measurement) -> str | None:
     """Find clocks that were not allowed to be as high as they can be: the number is not that of the device."""
-    whens = ("before the run", *(f"after block {block.number}" for block in measurement.blocks), "after the run")
-    for when, state in zip(whens, states(measurement), strict=True):
+    for when, state in whens(measurement):
         for number, limit_hz, max_hz in _of_used_cores(measurement, state.limits_hz):
             if limit_hz < CLOCK_SHARE * max_hz:
                 return (

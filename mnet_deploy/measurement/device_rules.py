@@ -1,6 +1,6 @@
 """Rules about the state of the device: power, heat, other load, memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from mnet_deploy.measurement.device_info import Conditions
 from mnet_deploy.measurement.measurement import Measurement
@@ -66,7 +66,7 @@ def not_looked_at(measurement: Measurement) -> tuple[str, ...]:
     """Return what no rule could judge because the device says nothing of it."""
     seen = {"temperature": "temperature_c", "clocks": "clocks_hz", "throttling": "throttle_bits", "load": "busy_cores"}
     unknown = {what for what, name in seen.items() if not _known(measurement, name)}
-    if throttling_unknown(measurement):
+    if throttling_unknown(measurement) or _known(measurement, "thermal_status"):
         unknown.discard("throttling")
     return tuple(what for what in seen if what in unknown)
 
@@ -94,6 +94,12 @@ def _seen(measurement: Measurement, bit: int) -> str | None:
 def states(measurement: Measurement) -> tuple[Conditions, ...]:
     """Return the states of the device in their order, before the run first and after it last."""
     return (measurement.before, *(block.after for block in measurement.blocks), measurement.after)
+
+
+def whens(measurement: Measurement) -> Iterator[tuple[str, Conditions]]:
+    """Yield when the device was looked at, and its state then."""
+    names = ("before the run", *(f"after block {block.number}" for block in measurement.blocks), "after the run")
+    yield from zip(names, states(measurement), strict=True)
 
 
 def started_warm(measurement: Measurement) -> str | None:

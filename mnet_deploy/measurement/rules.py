@@ -7,6 +7,7 @@ name. SUSPECT is what may have changed it, or what a reader has to know.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mnet_deploy.measurement import android_rules as android
 from mnet_deploy.measurement import clock_rules as clock
 from mnet_deploy.measurement import device_rules as device
 from mnet_deploy.measurement import sample_rules as samples
@@ -44,6 +45,8 @@ RULES: tuple[Rule, ...] = (
     Rule("soft_limit", SUSPECT, device.throttle_rule(3)),
     Rule("throttled_since_boot", SUSPECT, device.throttled_since_boot),
     Rule("throttling_unknown", SUSPECT, device.throttling_unknown),
+    Rule("thermal_light", SUSPECT, android.thermal_light),
+    Rule("thermal_throttled", INVALID, android.thermal_throttled),
     Rule("started_warm", SUSPECT, device.started_warm),
     Rule("hot", SUSPECT, device.hot),
     Rule("governor_changed", INVALID, clock.governor_changed),
@@ -52,10 +55,16 @@ RULES: tuple[Rule, ...] = (
     Rule("clock_below_max", SUSPECT, clock.clock_below_max),
     Rule("clock_limited", SUSPECT, clock.clock_limited),
     Rule("clock_drift", SUSPECT, clock.clock_drift),
+    Rule("battery_low", SUSPECT, android.battery_low),
+    Rule("power_saving", SUSPECT, android.power_saving),
+    Rule("screen_off", SUSPECT, android.screen_off),
     Rule("other_load", SUSPECT, device.other_load),
     Rule("memory_short", SUSPECT, device.memory_short),
     Rule("delegate_fallback", SUSPECT, setup.delegate_fallback),
     Rule("delegate_unknown", SUSPECT, setup.delegate_unknown),
+    Rule("mixed_cores", SUSPECT, android.mixed_cores),
+    Rule("glibc_on_android", SUSPECT, android.glibc_on_android),
+    Rule("reference_runner", SUSPECT, android.reference_runner),
     Rule("too_many_threads", SUSPECT, setup.too_many_threads),
     Rule("other_target", SUSPECT, setup.other_target),
     Rule("weaker_protocol", SUSPECT, setup.weaker_protocol),

@@ -5,6 +5,7 @@ from statistics import fmean, median
 
 from mnet_deploy.measurement import predicates
 from mnet_deploy.measurement.measurement import Block, Measurement
+from mnet_deploy.measurement.run_config import BENCHMARK_MODEL
 from mnet_deploy.measurement.statistics import interval_width, is_settled
 
 # Blocks that are this far from the median of all are of another state of the device; one in four may be.
@@ -31,6 +32,11 @@ MORE_THREADS_CORES = 0.5
 def no_result(measurement: Measurement) -> str | None:
     if measurement.median_s is not None:
         return None
+    if measurement.config.engine == BENCHMARK_MODEL and measurement.blocks:
+        return (
+            "The tool printed averages and no median, and an average is moved by every interruption; measure with a "
+            "later version of it (that of TensorFlow 2.18 prints medians)."
+        )
     return "No block has a result; look at the errors of the blocks, and measure again."
 
 

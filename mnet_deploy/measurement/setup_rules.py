@@ -1,12 +1,19 @@
 """Rules about what was measured: is it what was asked for, and does it fit the device?"""
 
-from mnet_deploy.measurement.device_info import X86_MACHINES
+from mnet_deploy.measurement.device_info import NATIVE_RUNNER, OFFICIAL_TOOL, X86_MACHINES
 from mnet_deploy.measurement.engine_packages import ENGINE_PACKAGES
 from mnet_deploy.measurement.measurement import Measurement
 from mnet_deploy.measurement.run_config import Protocol
 
 # With less of the graph in the delegate, its name says little about the number.
 DELEGATED_SHARE = 0.5
+
+# Of unknown kernels, by what timed.
+_REMEDIES = {
+    OFFICIAL_TOOL: "ask for one (--delegate), which it then has to show",
+    NATIVE_RUNNER: "measure with benchmark_model, the official tool, which does",
+}
+_USUAL_REMEDY = "use the version that mnet device setup installs"
 
 LESS_IS_WEAKER = ("warmup_count", "warmup_s", "block_s", "min_count", "min_blocks")
 MORE_IS_WEAKER = ("max_interval", "max_start_temperature_c")
@@ -34,32 +41,34 @@ def _name_of(engine: str) -> str:
 
 
 def delegate_unasked(measurement: Measurement) -> str | None:
-    if measurement.config.delegate != "none" or measurement.engine.delegate in ("none", None):
+    """Find delegates that are not the one asked for: the number would stand under a wrong name."""
+    asked, used = measurement.config.delegate, measurement.engine.delegate
+    if asked == "default" or used in (asked, None):
         return None
-    return (
-        f"Asked to leave the delegate out, the engine used {measurement.engine.delegate}; "
-        "measure with --delegate default."
-    )
+    if asked == "none":
+        return f"Asked to leave the delegate out, the engine used {used}; measure with --delegate default."
+    return f"Asked for the delegate {asked}, the engine used {used}; measure with --delegate {used}, or another tool."
 
 
 def delegate_fallback(measurement: Measurement) -> str | None:
-    """Find engines whose own delegate did not take the graph, which none of them says.
+    """Find delegates that did not take the graph, which no engine says.
 
     tflite-runtime's XNNPACK takes no int8 graphs, and LiteRT leaves it out where it cannot read the number of
     processors; both then compute with their own kernels, several times slower and with other answers.
     """
-    engine = measurement.engine
-    if measurement.config.delegate != "default" or measurement.config.engine == "onnxruntime":
+    engine, asked = measurement.engine, measurement.config.delegate
+    if asked == "none" or measurement.config.engine == "onnxruntime":
         return None
-    if engine.delegate == "none" or engine.delegated_nodes == 0:
+    if asked == "default" and (engine.delegate == "none" or engine.delegated_nodes == 0):
         return (
             f"The engine ({engine.name}) fell back to its own kernels without a word: XNNPACK did not take this "
             "file; if that is what is meant, say so with --delegate none."
         )
     if engine.nodes and engine.delegated_nodes is not None and engine.delegated_nodes < DELEGATED_SHARE * engine.nodes:
         return (
-            f"XNNPACK took {engine.delegated_nodes} of {engine.nodes} nodes of the graph, {engine.name} computed the "
-            "others with its own kernels; see with mnet inspect which ops the file has."
+            f"{'XNNPACK' if engine.delegate in ('xnnpack', None) else engine.delegate} took {engine.delegated_nodes} "
+            f"of {engine.nodes} nodes of the graph, {engine.name} computed the others with its own kernels; see with "
+            "mnet inspect which ops the file has."
         )
     return None
 
@@ -71,7 +80,7 @@ def delegate_unknown(measurement: Measurement) -> str | None:
         return None
     return (
         f"Which kernels computed is not known: {engine.name} {engine.version or ''}".rstrip()
-        + " does not show what its delegate took; use the version that mnet device setup installs."
+        + f" does not show what its delegate took; {_REMEDIES.get(engine.runner or '', _USUAL_REMEDY)}."
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from transcript_edits import (
     agent,
+    also_says,
     blocks,
     busy,
     conditions,
@@ -45,8 +46,9 @@ ROUNDS = sum(
 RECORDED = Protocol(min_blocks=ROUNDS - 1)  # the intervals of two rounds in a row have to be narrow enough
 UNDER_VOLTAGE, CAPPED, THROTTLED, SOFT_LIMIT = (1 << bit for bit in range(4))
 SINCE_BOOT = 16
-# Only tools that print summaries alone can break the one; without any sample, what the agent says is refused.
-NOT_IN_A_TRANSCRIPT = {"summary_only", "no_result"}
+# Only tools that print summaries alone can break the one; without any sample, what the agent says is refused. The agent
+# brings no C library of its own.
+NOT_IN_A_TRANSCRIPT = {"summary_only", "no_result", "glibc_on_android"}
 
 
 @dataclass
@@ -242,6 +244,16 @@ def answers(change):
     return every_block(lambda record: agent(record, "samples", latency_s=change))
 
 
+def android(**values):
+    """Return the edit of a look at a device that also tells what Android's services say."""
+    return lambda record: also_says(record, **values)
+
+
+def two_kinds_of_cores(session):
+    device = next(record for record in session.records if record.get("argv", [])[:3] == ["sh", "-s", "device"])
+    says(device, core=["0 1500000", "1 1800000", "2 1500000", "3 1800000"])
+
+
 def not_allowed(record):
     """Answer as the firmware does to a user who may not ask it."""
     says(record, vcgencmd_throttled="VCHI initialization failed", firmware_throttled="0")
@@ -276,6 +288,8 @@ CASES = {
     "soft_limit": before(lambda record: throttled(record, SOFT_LIMIT)),
     "throttled_since_boot": before(lambda record: throttled(record, UNDER_VOLTAGE << SINCE_BOOT)),
     "throttling_unknown": always(not_allowed),
+    "thermal_light": after_block(3, android(thermal_status=1)),
+    "thermal_throttled": after_block(3, android(thermal_status=2)),
     "started_warm": too_warm,
     "hot": after_block(5, lambda record: degrees(record, 80.2)),
     "governor_changed": after(lambda record: says(record, governor="schedutil")),
@@ -284,12 +298,17 @@ CASES = {
     "clock_below_max": at_full_clock,
     "clock_limited": after_block(3, held_back),
     "clock_drift": slow_block_at_low_clock,
+    "battery_low": after(android(battery_level=15, battery_scale=100)),
+    "power_saving": before(android(low_power=1)),
+    "screen_off": after_block(2, android(wakefulness="Asleep")),
     "other_load": before(lambda record: busy(record, 0.8)),
     "memory_short": before(lambda record: says(record, available_kib="50000")),
     "delegate_fallback": every_block(lambda record: agent(record, "start", delegate="none", delegated_nodes=0)),
     "delegate_unknown": every_block(
         lambda record: agent(record, "start", delegate=None, delegate_evidence=None, nodes=None, delegated_nodes=None)
     ),
+    "mixed_cores": two_kinds_of_cores,
+    "reference_runner": every_block(lambda record: agent(record, "start", runner="a reference runner")),
     "too_many_threads": with_threads(5, 3.8),
     "other_target": for_another_target,
     "weaker_protocol": weaker,

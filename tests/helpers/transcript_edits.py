@@ -29,6 +29,11 @@ def says(record, **values):
     record["stdout"] = "".join(f"{name}={value}\n" for name, value in lines)
 
 
+def also_says(record, **values):
+    """Let a probe give values of keys that it did not name."""
+    record["stdout"] = "".join(f"{name}={value}\n" for name, value in values.items()) + record["stdout"]
+
+
 def value_of(record, key):
     """Return all values that a probe gave for a key."""
     return [line.partition("=")[2] for line in record["stdout"].splitlines() if line.startswith(f"{key}=")]

@@ -7,7 +7,15 @@ from statistics import median
 import pytest
 
 from mnet_deploy.cli import main
-from mnet_deploy.measurement.device_info import Conditions, Core
+from mnet_deploy.measurement.device_info import (
+    AGENT_RUNNER,
+    KNOWN_RUNNERS,
+    NATIVE_RUNNER,
+    OFFICIAL_TOOL,
+    AndroidInfo,
+    Conditions,
+    Core,
+)
 from mnet_deploy.measurement.device_rules import not_looked_at
 from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.measurement.rules import RULES, SLOWER_WITH_THREADS, rule
@@ -18,6 +26,7 @@ from mnet_deploy.measurement.verdict import judge, judge_run
 OPTION = re.compile(r"--[a-z][a-z-]*")
 UNDER_VOLTAGE, CAPPED, THROTTLED, SOFT_LIMIT = (1 << bit for bit in range(4))
 SINCE_BOOT = 16
+TWO_AND_TWO = tuple(Core(number=number, max_clock_hz=(1.8e9, 2.4e9)[number // 2]) for number in range(4))
 STATE = tuple(field.name for field in fields(Conditions))
 
 
@@ -126,6 +135,8 @@ CASES = {
     "soft_limit": lambda m: of(m, "before", throttle_bits=SOFT_LIMIT),
     "throttled_since_boot": lambda m: of(m, "before", throttle_bits=UNDER_VOLTAGE << SINCE_BOOT),
     "throttling_unknown": lambda m: silent(m, "throttle_bits"),
+    "thermal_light": lambda m: after_block(m, 3, thermal_status=1),
+    "thermal_throttled": lambda m: of(m, "after", thermal_status=2),
     "started_warm": lambda m: of(m, "before", temperature_c=66.0),
     "hot": lambda m: after_block(m, 5, temperature_c=80.2),
     "governor_changed": lambda m: of(m, "after", governor="schedutil"),
@@ -134,10 +145,16 @@ CASES = {
     "clock_below_max": lambda m: after_block(governor(m, "performance"), 4, clocks_hz=(1.8e9, 1.8e9, 1.8e9, 1.5e9)),
     "clock_limited": limited,
     "clock_drift": slow_block_at_low_clock,
+    "battery_low": lambda m: of(m, "after", battery_level=0.15),
+    "power_saving": lambda m: of(m, "before", power_saving=True),
+    "screen_off": lambda m: after_block(m, 3, screen_on=False),
     "other_load": lambda m: of(m, "before", busy_cores=0.8),
     "memory_short": lambda m: of(m, "before", free_memory_bytes=50_000_000),
     "delegate_fallback": lambda m: of(m, "engine", delegate="none", nodes=31, delegated_nodes=0),
     "delegate_unknown": lambda m: of(m, "engine", delegate=None, nodes=None, delegated_nodes=None),
+    "mixed_cores": lambda m: of(m, "device", cores=TWO_AND_TWO),
+    "glibc_on_android": lambda m: of(of(m, "device", android=AndroidInfo()), "engine", c_library="glibc 2.36"),
+    "reference_runner": lambda m: of(m, "engine", runner="a reference runner"),
     "too_many_threads": lambda m: threads(m, 5, cores_used=3.8),
     "other_target": lambda m: of(m, "file", tune="x86"),
     "weaker_protocol": lambda m: of(m, "protocol", min_blocks=3),
@@ -359,6 +376,97 @@ def test_a_phone_with_the_official_tool_is_as_good_as_a_summary_can_be(phone):
 
 def test_what_was_asked_for_of_the_official_tool_is_what_computed(phone):
     assert reasons(judge(of(phone, "engine", name="ai-edge-litert"))) == ["other_engine", "summary_only"]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ((0, 0, 0), []),
+        ((1, 0, 0), ["thermal_light"]),
+        ((0, 1, 2), ["thermal_throttled"]),
+        ((0, 6, 0), ["thermal_throttled"]),
+        ((None, None, None), []),
+    ],
+)
+def test_the_worst_thermal_status_counts(statuses, expected, phone):
+    before, block_3, after = statuses
+    changed = of(of(phone, "before", thermal_status=before), "after", thermal_status=after)
+    changed = every_block(changed, lambda each: {"after": replace(each.after, thermal_status=before)})
+    assert reasons(judge(after_block(changed, 3, thermal_status=block_3))) == [*expected, "summary_only"]
+
+
+def test_a_reason_of_heat_says_when_and_how_much(phone):
+    text = judge(after_block(phone, 3, thermal_status=3)).reasons[0].text
+    assert "after block 6 (thermal status 3, severe)" in text
+
+
+def test_a_phone_that_says_its_thermal_status_was_looked_at_for_throttling(phone):
+    assert not_looked_at(phone) == ("clocks",)
+
+
+@pytest.mark.parametrize(
+    ("affinity", "threads", "expected"),
+    [
+        (None, 1, ["mixed_cores"]),
+        ((0, 1, 2, 3), 1, ["mixed_cores"]),
+        ((1, 2), 1, ["mixed_cores"]),
+        ((2, 3), 1, []),
+        ((0, 1), 1, []),
+        ((1, 2), 2, []),  # both of them work
+        (None, 4, []),
+    ],
+)
+def test_unequal_cores_are_said_where_the_system_chooses(affinity, threads, expected, valid):
+    changed = of(of(valid, "device", cores=TWO_AND_TWO), "engine", affinity=affinity, threads=threads)
+    changed = every_block(of(changed, "config", threads=threads), lambda each: {"cpu_s": None})
+    assert reasons(judge(changed)) == expected
+
+
+def test_the_fast_cores_are_named(valid):
+    judged = judge(CASES["mixed_cores"](valid))
+    assert "(2 of 2400 MHz, 2 of 1800 MHz)" in judged.reasons[0].text
+    assert "--affinity 2,3" in judged.reasons[0].text
+
+
+def test_a_c_library_of_its_own_is_nothing_special_on_linux(valid):
+    assert judge(of(valid, "engine", c_library="glibc 2.36")).reasons == ()
+
+
+@pytest.mark.parametrize("runner", [*KNOWN_RUNNERS, None])
+def test_known_runners_give_no_reason(runner, valid):
+    assert judge(of(valid, "engine", runner=runner)).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("asked", "engine", "expected"),
+    [
+        ("gpu", {"delegate": "gpu"}, []),
+        ("gpu", {"delegate": "xnnpack"}, ["delegate_unasked"]),
+        ("gpu", {"delegate": "none", "delegated_nodes": 0}, ["delegate_unasked", "delegate_fallback"]),
+        ("gpu", {"delegate": "gpu", "delegated_nodes": 3}, ["delegate_fallback"]),
+        ("nnapi", {"delegate": None, "nodes": None, "delegated_nodes": None}, ["delegate_unknown"]),
+        ("default", {"delegate": None, "nodes": None, "delegated_nodes": None}, ["delegate_unknown"]),
+        ("default", {"delegate": "xnnpack", "delegated_nodes": 0}, ["delegate_fallback"]),
+    ],
+)
+def test_a_delegate_that_was_asked_for_is_the_one_that_computed(asked, engine, expected, phone):
+    changed = of(of(phone, "config", delegate=asked), "engine", **engine)
+    assert reasons(judge(changed)) == [*expected, "summary_only"]
+
+
+@pytest.mark.parametrize(
+    ("runner", "remedy"),
+    [(AGENT_RUNNER, "mnet device setup"), (OFFICIAL_TOOL, "--delegate"), (NATIVE_RUNNER, "benchmark_model")],
+)
+def test_what_to_do_about_unknown_kernels_depends_on_what_timed(runner, remedy, valid):
+    unknown = of(valid, "engine", delegate=None, nodes=None, delegated_nodes=None, runner=runner)
+    assert remedy in judge(unknown).reasons[0].text
+
+
+def test_averages_alone_are_no_result(phone):
+    judged = judge(no_medians(phone))
+    assert reasons(judged) == ["no_result"]
+    assert "averages" in judged.reasons[0].text
 
 
 def test_own_kernels_that_were_asked_for_are_no_fallback(valid):
