@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.measurement.android_rules import worst_thermal_status
+from mnet_deploy.measurement.device_info import AGENT_RUNNER, NATIVE_RUNNER
+from mnet_deploy.measurement.device_rules import whens
 from mnet_deploy.measurement.measurement import Measurement
 
 # In the order in which they are looked at. Not among them: what the loop does not depend on (Python, NumPy, kernel
@@ -17,14 +20,35 @@ CONDITIONS: dict[str, Callable[[Measurement], Any]] = {
     "machine": lambda one: one.engine.machine or one.device.machine,
     "highest clock": lambda one: _highest_clock(one),
     "governor": lambda one: one.before.governor,
+    "thermal status": lambda one: worst_thermal_status(one) or None,
+    "battery saver": lambda one: any(state.power_saving for _, state in whens(one)) or None,
     "engine": lambda one: one.engine.name,
     "engine version": lambda one: one.engine.version,
+    "runner": lambda one: one.engine.runner or AGENT_RUNNER,
+    "runner build": lambda one: _build(one),
+    "C library": lambda one: one.engine.c_library,
     "delegate": lambda one: one.engine.delegate,
     "session options": lambda one: tuple(sorted(one.config.session_options)),
     "threads": lambda one: one.config.threads,
     "affinity": lambda one: one.config.cpu_affinity,
     "model": lambda one: one.file.model,
     "precision": lambda one: one.file.precision,
+}
+
+
+# What to say where there is nothing. A state that a device does not tell is taken for the good one.
+_IF_NONE = {
+    "emulated": "no",
+    "affinity": "any",
+    "thermal status": "none",
+    "battery saver": "off",
+    "C library": "of the device",
+}
+
+_REMEDIES = {
+    "emulated": "times of an emulated device say nothing of a real one",
+    "thermal status": "measure both while the device is cool",
+    "battery saver": "switch it off for both",
 }
 
 
@@ -43,6 +67,12 @@ def require_comparable(a: Measurement, b: Measurement) -> None:
             )
 
 
+def _build(one: Measurement) -> str | None:
+    """Return which build of a program timed that comes from elsewhere; ours say with their version what they are."""
+    ours = (None, AGENT_RUNNER, NATIVE_RUNNER)
+    return None if one.engine.runner in ours or one.engine.runner_sha256 is None else one.engine.runner_sha256[:12]
+
+
 def _highest_clock(one: Measurement) -> str | None:
     """Return what the cores that were used can have, or the limit that the system sets them."""
     device, used = one.device, one.engine.affinity
@@ -57,11 +87,11 @@ def _highest_clock(one: Measurement) -> str | None:
 
 def _text(name: str, value: object) -> str:
     if value is None:
-        return {"emulated": "no", "affinity": "any"}.get(name, "unknown")
+        return _IF_NONE.get(name, "unknown")
+    if value is True:
+        return "on"
     return " ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 
 def _remedy(name: str) -> str:
-    if name == "emulated":
-        return "times of an emulated device say nothing of a real one"
-    return f"measure both with the same {name}"
+    return _REMEDIES.get(name, f"measure both with the same {name}")

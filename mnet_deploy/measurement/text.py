@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from statistics import median
 
+from mnet_deploy.measurement.core_groups import core_groups
 from mnet_deploy.measurement.device_info import DeviceInfo
 from mnet_deploy.measurement.device_rules import not_looked_at
 from mnet_deploy.measurement.measurement import Measurement, Verdict
+from mnet_deploy.measurement.phone_text import phone_sentences
 from mnet_deploy.measurement.statistics import interval_width, percentile
 from mnet_deploy.text_table import render_table
 from mnet_deploy.units import format_bytes, format_seconds
@@ -30,10 +32,14 @@ def run_text(measurements: Sequence[Measurement]) -> str:
 
 def device_text(device: DeviceInfo) -> str:
     """Return what a device is, and that it is none if it is emulated."""
-    cores = f"{len(device.cores)} cores" if device.cores else None
+    groups = core_groups(device)
+    kinds = f" ({', '.join(map(str, groups))})" if len(groups) > 1 else ""
+    cores = f"{len(device.cores)} cores{kinds}" if device.cores else None
     memory = format_bytes(device.memory_bytes) if device.memory_bytes else None
     soc = device.soc if device.soc != device.model else None
-    known = (device.model, soc, device.machine, cores, memory, device.os, device.kernel)
+    level = f" (API {device.android.sdk})" if device.android and device.android.sdk and device.android.release else ""
+    system = f"{device.os}{level}" if device.os else None
+    known = (device.model, soc, device.machine, cores, memory, system, device.kernel)
     line = f"{device.address}  {', '.join(text for text in known if text)}".rstrip()
     return f"{line}\n{emulated_text(device.emulated)}" if device.emulated else line
 
@@ -86,6 +92,7 @@ def _sentences(one: Measurement) -> Iterator[str]:
     if deviations := one.protocol.deviations():
         listed = ", ".join(f"{_option(name)} {_value(name, value)}" for name, value in deviations.items())
         yield f"deviations from the default protocol: {listed}"
+    yield from phone_sentences(one)
     if unseen := not_looked_at(one):
         yield f"not looked at: {', '.join(unseen)} (the device does not say)"
 

@@ -18,8 +18,12 @@ CHANGES = {
     "machine": ("engine", "machine", "armv7l"),
     "highest clock": ("device", "cores", tuple(Core(number=number, max_clock_hz=2e9) for number in range(4))),
     "governor": ("before", "governor", "performance"),
+    "thermal status": ("after", "thermal_status", 2),
+    "battery saver": ("before", "power_saving", True),
     "engine": ("engine", "name", "tflite-runtime"),
     "engine version": ("engine", "version", "2.4.0"),
+    "runner": ("engine", "runner", "mnet-runner"),
+    "C library": ("engine", "c_library", "glibc 2.36 of this toolkit"),
     "delegate": ("engine", "delegate", "none"),
     "session options": ("config", "session_options", ("a=b",)),
     "threads": ("config", "threads", 4),
@@ -35,7 +39,7 @@ def changed(measurement, name):
 
 
 def test_every_condition_has_a_case():
-    assert list(CHANGES) == list(CONDITIONS)
+    assert {*CHANGES, "runner build"} == set(CONDITIONS)
 
 
 def test_two_builds_of_a_model_are_comparable(valid):
@@ -70,6 +74,28 @@ def test_what_is_not_known_is_not_the_same(valid):
     unknown = replace(valid, before=replace(valid.before, governor=None))
     with pytest.raises(SpecError, match="governor ondemand and governor unknown"):
         require_comparable(valid, unknown)
+
+
+def test_builds_of_the_official_tool_are_told_apart(phone, valid):
+    other = replace(phone, engine=replace(phone.engine, runner_sha256="ef" * 32))
+    with pytest.raises(SpecError, match="runner build cdcdcdcdcdcd and runner build efefefefefef"):
+        require_comparable(phone, other)
+    agents = [replace(valid, engine=replace(valid.engine, runner_sha256=digest * 32)) for digest in ("cd", "ef")]
+    require_comparable(*agents)
+
+
+def test_results_of_before_runners_were_recorded_are_the_agents(valid):
+    require_comparable(replace(valid, engine=replace(valid.engine, runner=None)), valid)
+
+
+@pytest.mark.parametrize("changes", [{"thermal_status": 0}, {"power_saving": False}, {"battery_level": 0.5}])
+def test_a_good_state_that_is_told_is_like_one_that_is_not(changes, valid):
+    require_comparable(valid, replace(valid, before=replace(valid.before, **changes)))
+
+
+def test_a_battery_saver_is_on_or_off(valid):
+    with pytest.raises(SpecError, match="battery saver off and battery saver on; switch it off"):
+        require_comparable(valid, changed(valid, "battery saver"))
 
 
 def test_the_first_difference_is_the_one_named(valid):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
+from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
+from mnet_deploy.measurement.phone_text import runner_text, state_text
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.measurement.text import device_text, run_text
 from mnet_deploy.measurement.verdict import judge
@@ -105,6 +106,71 @@ def test_a_percentile_of_few_samples_is_not_given(valid):
 )
 def test_a_device_says_what_is_known_of_it(device, expected):
     assert device_text(device).startswith(expected)
+
+
+def test_a_phone_says_its_cores_and_its_android(phone):
+    text = device_text(phone.device)
+    assert text.startswith("adb://33211FDH2000AB  Google Pixel 8, Tensor G3, aarch64, ")
+    assert "8 cores (4 of 2370 MHz, 4 of 1700 MHz)" in text
+    assert "Android 14 (API 34)" in text
+
+
+def test_a_run_on_a_phone_says_what_timed_where_and_in_which_state(phone):
+    hot = replace(phone.after, thermal_status=1, battery_level=0.79, battery_temperature_c=None)
+    lines = run_text([replace(phone, after=hot)]).splitlines()
+    assert "timed by benchmark_model (sha256 cdcdcdcdcdcd, from android_aarch64_benchmark_model)" in lines
+    assert "bound to cores 4,5,6,7 (mask f0)" in lines
+    assert (
+        "state before: thermal status 0 (none), battery 81% at 29.6 °C, powered, screen on; "
+        "after: thermal status 1 (light), battery 79%, powered, screen on" in lines
+    )
+
+
+def test_a_row_of_the_official_tool_has_no_percentile(phone):
+    row = run_text([phone]).splitlines()[4].split()
+    assert row[:5] == ["mobilenet_v1_1.0_224_int8.tflite", "benchmark_model", "2.18.0", "xnnpack", "1"]
+    assert (row[8], row[-1]) == ("-", "SUSPECT")
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ""),
+        ({"runner": "agent.py", "runner_sha256": "ab" * 32}, ""),
+        ({"runner": "mnet-runner"}, "mnet-runner"),
+        ({"runner": "mnet-runner", "c_library": "glibc 2.36"}, "mnet-runner (with glibc 2.36)"),
+        (
+            {"runner": "a stand-in", "runner_sha256": "ab" * 32, "runner_source": "https://x/y"},
+            "a stand-in (sha256 abababababab, from https://x/y)",
+        ),
+    ],
+)
+def test_what_timed_is_said_with_where_it_comes_from(changes, expected):
+    assert runner_text(EngineInfo(name="x", **changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, ""),
+        ({"thermal_status": 3}, "thermal status 3 (severe)"),
+        ({"battery_temperature_c": 30.0}, ""),
+        (
+            {"powered": False, "screen_on": False, "power_saving": True},
+            "on battery, screen off, battery saver on",
+        ),
+        ({"power_saving": False}, ""),
+    ],
+)
+def test_of_a_state_what_is_known_is_said(changes, expected):
+    assert state_text(Conditions(**changes)) == expected
+
+
+def test_a_phone_that_says_nothing_has_no_line_of_its_state(phone):
+    silent = replace(phone, before=Conditions(), after=Conditions())
+    assert "state before" not in run_text([silent])
+    assert "state before: unknown; after: thermal" in run_text([replace(phone, before=Conditions())])
+    assert run_text([phone]).count("after: the same") == 1
 
 
 def test_an_empty_run_says_so():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from mnet_deploy.cli import main
+from mnet_deploy.measurement.device_info import AndroidInfo
 from mnet_deploy.measurement.measurement import Verdict
 from mnet_deploy.results.run_file import read_run
 
@@ -189,6 +190,32 @@ def test_csv_has_units_in_its_columns_and_a_row_a_measurement(measurement, saved
         "emulated": "",
     }
     assert {name: rows[0][name] for name in expected} == expected
+
+
+def test_csv_has_what_a_phone_says(measurement, saved, results):
+    one = measurement()
+    saved(
+        replace(
+            one,
+            device=replace(one.device, android=AndroidInfo(release="14", sdk=34)),
+            engine=replace(one.engine, runner="benchmark_model", runner_sha256="cd" * 32),
+            before=replace(one.before, thermal_status=0, battery_level=0.81, powered=True),
+        )
+    )
+    (row,) = csv.DictReader(results("csv")[1].splitlines())
+    expected = {
+        "android_sdk": "34",
+        "android_fingerprint": "",
+        "runner": "benchmark_model",
+        "runner_sha256": "cd" * 32,
+        "c_library": "",
+        "thermal_status_before": "0",
+        "thermal_status_after": "",
+        "battery_level_before": "0.81",
+        "powered": "True",
+        "screen_on": "",
+    }
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_csv_of_some_runs_into_a_file(measurement, saved, results, tmp_path):
