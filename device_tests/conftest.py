@@ -1,5 +1,7 @@
 """Fixtures of the device tests: a stand-in Raspberry Pi, or a real device given with --device."""
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -11,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 MNET = "import sys; from mnet_deploy.cli import main; sys.exit(main())"
 sys.path.insert(0, str(ROOT))  # this folder is not installed: it is imported as `device_tests` from the repository
 
+from device_tests.emulated_phone import files
+from device_tests.emulated_phone.emulated_phone import AdbServer, EmulatedPhone
 from device_tests.emulated_pi import build
 from device_tests.emulated_pi.emulated_pi import EmulatedPi
 from device_tests.emulated_pi.host import StandInError
@@ -33,7 +37,7 @@ def pytest_collection_modifyitems(config, items):
     if not config.getoption("--device"):
         return
     for item in items:
-        if item.get_closest_marker("emulated_only") or "fresh_pi" in item.fixturenames:
+        if item.get_closest_marker("emulated_only") or {"fresh_pi", "fresh_phone"} & set(item.fixturenames):
             item.add_marker(pytest.mark.skip(reason="needs the stand-in, and --device gives a real one"))
 
 
@@ -67,6 +71,31 @@ def fresh_pi():
     """Start stand-ins for one test: `fresh_pi(**options of EmulatedPi)`."""
     with ExitStack() as stack:
         yield lambda name="fresh", **options: stack.enter_context(EmulatedPi(name, **options))
+
+
+def adb_of(name):
+    """Return an adb executable: Debian's, or the newer one that the package adbutils brings."""
+    files.rootfs()  # which installs Debian's
+    if name == "on PATH":
+        return Path(shutil.which("adb"))
+    package = importlib.util.find_spec("adbutils")
+    if package is None:
+        pytest.skip("needs the package adbutils")
+    return Path(package.submodule_search_locations[0]) / "binaries" / "adb"
+
+
+@pytest.fixture(scope="module", params=["on PATH", "of adbutils"])
+def adb_server(request):
+    """Run an adb server for stand-in phones alone."""
+    with AdbServer(adb_of(request.param)) as started:
+        yield started
+
+
+@pytest.fixture
+def fresh_phone(adb_server):
+    """Start stand-in phones for one test: `fresh_phone(**options of EmulatedPhone)`."""
+    with ExitStack() as stack:
+        yield lambda **options: stack.enter_context(EmulatedPhone(adb_server, **options))
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,13 @@
 """The way to a phone through adb, with the real client and server, a stand-in phone, and what goes wrong on the way."""
 
-import importlib.util
-import shutil
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from device_tests.emulated_phone import files
-from device_tests.emulated_phone.emulated_phone import AdbServer, EmulatedPhone
+from device_tests.emulated_phone.emulated_phone import EmulatedPhone
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceUnavailable, LinkLost
 from mnet_deploy.runners.transports.adb_transport import AdbTransport
 from mnet_deploy.runners.transports.address import DeviceAddress
@@ -31,18 +28,9 @@ def in_time():
     return Deadline.after(LONG_S)
 
 
-@pytest.fixture(scope="module", params=["on PATH", "of adbutils"])
-def server(request):
-    """Run an adb server of our own, of Debian's adb or of the newer one that adbutils brings."""
-    files.rootfs()  # which installs adb, too
-    found = shutil.which("adb")
-    if request.param == "of adbutils":
-        package = importlib.util.find_spec("adbutils")
-        if package is None:
-            pytest.skip("needs the package adbutils")
-        found = Path(package.submodule_search_locations[0]) / "binaries" / "adb"
-    with AdbServer(Path(found)) as started:
-        yield started
+@pytest.fixture
+def server(adb_server):
+    return adb_server
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +40,6 @@ def environment(server, monkeypatch):
     monkeypatch.setenv("MNET_ADB", str(server.adb))
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def fresh_phone(server):
-    """Start stand-ins for one test: `fresh_phone(**options of EmulatedPhone)`."""
-    with ExitStack() as stack:
-        yield lambda **options: stack.enter_context(EmulatedPhone(server, **options))
 
 
 @pytest.fixture
@@ -301,7 +282,7 @@ def test_nothing_is_left(server):
         adb = way_to(phone)
         process = adb.start(["sleep", "600"], deadline=in_time())
         assert phone.serial in server.run("devices")
-        marks = [str(phone._mount_point), phone.serial]
+        marks = [str(phone.folder), phone.serial]
         process.stop()
     assert not Path(marks[0]).exists()
     assert marks[0] not in Path("/proc/mounts").read_text()

@@ -1,7 +1,7 @@
 """The adb daemon of a stand-in phone: what the real adb client and server talk to, and the faults of its connection.
 
 Started by `emulated_phone.py` inside the phone's namespaces: python adbd.py ROOT OPTIONS (JSON). It prints its port,
-then takes orders from its input, a line each: `mode NAME [NUMBER]` or `drop`; it ends with its input.
+then takes orders from its input, a line each: `mode NAME [NUMBER]`, `drop`, `unplug` or `plug`; it ends with its input.
 """
 
 import asyncio
@@ -10,12 +10,15 @@ import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 
+from device_tests.emulated_phone import affinity
 from device_tests.emulated_phone.packets import LARGEST_DATA, VERSION, Packet, Stream, read_packet
 from device_tests.emulated_phone.shell_service import run_shell
 from device_tests.emulated_phone.sync_service import run_sync
 
 FEATURES = ("shell_v2", "cmd", "stat_v2", "fixed_push_mkdir")
+ADDRESS = "127.0.0.1"
 SLOW_S = 0.05  # a packet
 TOKEN, SIGNATURE, PUBLIC_KEY = 1, 2, 3
 MODES = ("ok", "unauthorized", "authorize-after", "mute", "drop-after", "freeze", "slow")
@@ -162,7 +165,7 @@ class Link:
             if kind == "sync":
                 await run_sync(stream, root)
             else:
-                await run_shell(stream, root, argument, framed="v2" in kind.split(","))
+                await run_shell(stream, root, argument, framed="v2" in kind.split(","), cpu=self._phone.options["cpu"])
         self._streams.pop(stream.number, None)
 
 
@@ -177,18 +180,25 @@ async def main(root: str, options: dict) -> None:
         finally:
             phone.links.discard(link)
 
-    server = await asyncio.start_server(connected, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    server = await asyncio.start_server(connected, ADDRESS, 0)
+    port = server.sockets[0].getsockname()[1]
+    print(port, flush=True)
     orders = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
     while words := (await orders.readline()).decode().split():
-        if words[0] == "drop":
-            phone.drop()
-        else:
+        if words[0] == "mode":
             phone.set_mode(words[1], float(words[2]))
+        elif words[0] == "plug":
+            server = await asyncio.start_server(connected, ADDRESS, port)
+        else:
+            if words[0] == "unplug":
+                server.close()
+            phone.drop()
         print("done", flush=True)
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
+    given = json.loads(sys.argv[2])
+    affinity.answer_for(given["cores"], Path(sys.argv[1]) / "proc")
+    asyncio.run(main(sys.argv[1], given))

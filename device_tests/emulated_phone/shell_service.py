@@ -19,16 +19,17 @@ ENVIRONMENT = {
     "PATH": "/system/bin",
     "SHELL": "/system/bin/sh",
     "TMPDIR": "/data/local/tmp",
+    "QEMU_UNAME": "5.10.198-android13-4-standin",
 }
 SHELL_USER = 2000
 CHROOT = shutil.which("chroot") or "/usr/sbin/chroot"  # the environment below is the phone's
 
 
-async def run_shell(stream: Stream, root: str, command: str, *, framed: bool) -> None:
+async def run_shell(stream: Stream, root: str, command: str, *, framed: bool, cpu: str) -> None:
     errors = asyncio.subprocess.PIPE if framed else asyncio.subprocess.STDOUT
     process = await asyncio.create_subprocess_exec(
         *(CHROOT, f"--userspec={SHELL_USER}:{SHELL_USER}", root, "/system/bin/sh", "-c", command),
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, "QEMU_CPU": cpu},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=errors,

@@ -90,9 +90,7 @@ SYSTEMS = {
 def unpack_packages(system: System, root: Path) -> None:
     """Fill an empty folder."""
     packages = ",".join((*PACKAGES, *system.packages))
-    options = [
-        f"--aptopt={option}" for option in ('Acquire::Languages "none"', 'Acquire::Retries "3"', *_apt_options())
-    ]
+    options = [f"--aptopt={option}" for option in ('Acquire::Languages "none"', 'Acquire::Retries "3"', *apt_options())]
     what = (f"--architectures={system.architecture}", "--variant=extract", f"--include={packages}")
     command = (
         "mmdebstrap",
@@ -101,7 +99,7 @@ def unpack_packages(system: System, root: Path) -> None:
         *options,
         SUITE,
         str(root),
-        f"deb {_mirror()} {SUITE} main",
+        f"deb {mirror()} {SUITE} main",
     )
     for attempt in range(1, TRIES + 1):
         try:
@@ -143,7 +141,7 @@ def guest(root: Path, *command: str) -> str:
     return run("chroot", root, *command, env={**CLEAN, "HOME": "/root"}, timeout_s=GUEST_TIMEOUT_S)
 
 
-def _mirror() -> str:
+def mirror() -> str:
     """Return the mirror that this machine itself installs Debian from."""
     if given := os.environ.get(MIRROR_VARIABLE):
         return given
@@ -155,7 +153,7 @@ def _mirror() -> str:
     raise StandInError(f"the stand-in is made from a Debian mirror, and apt names none here; set {MIRROR_VARIABLE}")
 
 
-def _apt_options() -> list[str]:
+def apt_options() -> list[str]:
     """Return how this machine reaches its mirrors: proxies, and whether dates are checked."""
     dumped = run("apt-config", "dump", "--no-empty", "--format", '%f "%v"%n', "Acquire").splitlines()
     return [line for line in dumped if re.match(r"Acquire::(https?|Check-[A-Za-z-]+)[: ]", line)]
