@@ -7,6 +7,7 @@ from mnet_deploy.measurement import predicates
 from mnet_deploy.measurement.measurement import Block, Measurement
 from mnet_deploy.measurement.run_config import BENCHMARK_MODEL
 from mnet_deploy.measurement.statistics import interval_width, is_settled
+from mnet_deploy.units import format_seconds
 
 # Blocks that are this far from the median of all are of another state of the device; one in four may be.
 APART = 0.05
@@ -25,6 +26,8 @@ OWN_SHARE = 0.9
 OWN_SHARE_OF_EACH = 0.5
 # Several threads that take no more time than this many took turns, or were never started.
 ONE_THREAD_CORES = 1.2
+# benchmark_model takes and prints its times as whole microseconds (tensorflow/lite/tools/benchmark/benchmark_model.cc).
+TOOL_STEP_S = 1e-6
 # What engines do besides (a pool that spins before it sleeps) stays below half a core.
 MORE_THREADS_CORES = 0.5
 
@@ -249,6 +252,12 @@ def _cores_used(blocks: Sequence[Block]) -> Iterator[float]:
 
 
 def coarse_timer(measurement: Measurement) -> str | None:
-    values = timed_latencies(measurement)
+    values, median_s = timed_latencies(measurement), measurement.median_s
+    tool = measurement.config.engine == BENCHMARK_MODEL and not values
+    if tool and median_s is not None and predicates.TIMER_STEP * median_s < TOOL_STEP_S:
+        return (
+            f"The tool counts whole microseconds, and an inference takes {format_seconds(median_s)}; time a model that "
+            "takes longer, or use a program with a finer clock."
+        )
     seen = predicates.timer_too_coarse(values) if len(values) >= measurement.protocol.min_count else None
     return f"The clock of the device gives {seen}; time several inferences at once there." if seen else None

@@ -5,6 +5,7 @@ from itertools import pairwise
 from statistics import median
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.measurement.android_rules import LIGHT_THROTTLING
 from mnet_deploy.measurement.clock_rules import CLOCK_SHARE, SLOWED_BY
 from mnet_deploy.measurement.device_info import X86_MACHINES
 from mnet_deploy.measurement.measurement import Block, Measurement
@@ -24,6 +25,7 @@ class SustainedPoint:
         clock_hz: the highest of the cores' clocks right after its last block; None if the device does not say.
         temperature_c: then; None if the device does not say.
         throttle_bits: then; None if the device does not say.
+        thermal_status: of Android then; None if the device does not say.
     """
 
     until_s: float
@@ -31,6 +33,7 @@ class SustainedPoint:
     clock_hz: float | None
     temperature_c: float | None
     throttle_bits: int | None
+    thermal_status: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,15 +91,25 @@ def _end_s(block: Block) -> float:
 
 
 def _throttled(measurement: Measurement) -> list[bool] | None:
-    """Return for each block whether the device throttled: by its bits, or else by a low clock that cost time.
-
-    A clock alone says nothing: where it follows the load, it may be down again when it is read.
-    """
+    """Return for each block whether the device throttled: by its bits, or else by Android's status or its clock."""
     blocks, before = measurement.blocks, measurement.before.throttle_bits
     bits = [block.after.throttle_bits for block in blocks]
     if before is not None or any(seen is not None for seen in bits):
         mask = THROTTLED_NOW_BITS | THROTTLED_NOW_BITS << 16
         return [bool((seen or 0) & ~(before or 0) & mask) for seen in bits]
+    by_clock, statuses = _slowed_by_clock(measurement), [block.after.thermal_status for block in blocks]
+    if all(status is None for status in statuses):
+        return by_clock
+    held_back = [(status or 0) >= LIGHT_THROTTLING for status in statuses]
+    return [said or slowed for said, slowed in zip(held_back, by_clock or held_back, strict=True)]
+
+
+def _slowed_by_clock(measurement: Measurement) -> list[bool] | None:
+    """Return for each block whether a low clock cost time; None if the clocks say nothing.
+
+    A clock alone does not: where it follows the load, it may be down again when it is read.
+    """
+    blocks = measurement.blocks
     clocks = [max(block.after.clocks_hz, default=0.0) for block in blocks]
     if measurement.device.machine in X86_MACHINES or not any(clocks):
         return None
@@ -122,6 +135,7 @@ def _points(measurement: Measurement, ends: list[float]) -> tuple[SustainedPoint
                 clock_hz=max(state.clocks_hz) if state.clocks_hz else None,
                 temperature_c=state.temperature_c,
                 throttle_bits=state.throttle_bits,
+                thermal_status=state.thermal_status,
             )
         )
     return tuple(points)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from mnet_deploy.measurement.sustained import Sustained
+from mnet_deploy.measurement.android_rules import THERMAL_STATUS
+from mnet_deploy.measurement.sustained import Sustained, SustainedPoint
 from mnet_deploy.text_table import render_table
 from mnet_deploy.units import format_seconds
 
@@ -18,12 +19,18 @@ def sustained_text(result: Sustained) -> str:
             f"{point.median_s / result.peak_s:.2f}",
             UNKNOWN if point.clock_hz is None else f"{point.clock_hz / 1e6:.0f}",
             UNKNOWN if point.temperature_c is None else f"{point.temperature_c:.1f}",
-            UNKNOWN if point.throttle_bits is None else f"{point.throttle_bits:#x}",
+            _throttling(point),
         ]
         for point in result.points
     ]
     header = ("until min", "median", "to peak", "clock MHz", "temp. °C", "throttled")
     return "\n".join([render_table(header, rows, align=">>>>>>"), "", *_sentences(result)])
+
+
+def _throttling(point: SustainedPoint) -> str:
+    if point.throttle_bits is not None:
+        return f"{point.throttle_bits:#x}"
+    return UNKNOWN if point.thermal_status is None else THERMAL_STATUS[point.thermal_status]
 
 
 def _sentences(result: Sustained) -> list[str]:
@@ -55,6 +62,7 @@ def sustained_json(result: Sustained) -> dict[str, Any]:
                 "clock_hz": point.clock_hz,
                 "temperature_c": point.temperature_c,
                 "throttle_bits": point.throttle_bits,
+                "thermal_status": point.thermal_status,
             }
             for point in result.points
         ],

@@ -133,6 +133,27 @@ def test_the_time_to_throttle_is_the_end_of_the_first_throttled_block(bits):
     assert f"throttled after {20.0 * (first + 1) / 60:.1f} minutes" in sustained_text(result)
 
 
+@pytest.mark.parametrize("clocked", [True, False])
+def test_android_says_when_it_throttles(clocked):
+    medians = [0.010] * 10
+    states = [
+        Conditions(clocks_hz=(CLOCK_HZ,) if clocked else (), thermal_status=0 if number < 6 else 1)
+        for number in range(10)
+    ]
+    result = sustained(a_measurement("a.tflite", medians, states))
+    assert result.time_to_throttle_s == 20.0 * 7
+    assert [point.thermal_status for point in result.points] == [0] * 6 + [1] * 4
+    assert sum(line.endswith("light") for line in sustained_text(result).splitlines()) == 4
+    calm = [replace(state, thermal_status=0) for state in states]
+    assert sustained(a_measurement("a.tflite", medians, calm)).time_to_throttle_s is None
+
+
+def test_a_clock_that_falls_before_android_says_so_is_throttling():
+    states = [replace(state, thermal_status=0) for state in heating(10, 5, bits=False)]
+    result = sustained(a_measurement("a.tflite", [0.010] * 5 + [0.017] * 5, states))
+    assert result.time_to_throttle_s == 20.0 * 6
+
+
 def test_a_device_that_stays_cool_does_not_throttle():
     result = sustained(a_measurement("a.tflite", [0.010] * 10, heating(10, 99)))
     assert result.time_to_throttle_s is None

@@ -463,6 +463,13 @@ def test_what_to_do_about_unknown_kernels_depends_on_what_timed(runner, remedy, 
     assert remedy in judge(unknown).reasons[0].text
 
 
+@pytest.mark.parametrize(("factor", "expected"), [(0.0051, []), (0.0049, ["coarse_timer"])])
+def test_whole_microseconds_are_too_coarse_for_the_quickest(factor, expected, phone):
+    quick = every_block(phone, lambda each: {"median_s": each.median_s * factor})
+    quick = replace(quick, interval_s=median_interval(quick.block_medians_s))
+    assert reasons(judge(quick)) == ["summary_only", *expected]
+
+
 def test_averages_alone_are_no_result(phone):
     judged = judge(no_medians(phone))
     assert reasons(judged) == ["no_result"]
