@@ -19,7 +19,12 @@ _FULL = 100  # of a battery that does not say its scale
 # PowerManagerInternal.wakefulnessToString: while it dreams, the screen saver is shown.
 _AWAKE = {"Awake": True, "Dreaming": True, "Dozing": False, "Asleep": False}
 _DISPLAY = {"ON": True, "OFF": False, "DOZE": False, "DOZE_SUSPEND": False}  # Display.stateToString
-_EMULATORS = {"ranchu": "Android Emulator", "goldfish": "Android Emulator", "vbox86": "Genymotion"}
+_EMULATORS = {
+    "ranchu": "Android Emulator",
+    "goldfish": "Android Emulator",
+    "vbox86": "Genymotion",
+    "cutf_cvm": "Cuttlefish",
+}
 
 
 def android_info(answers: Answers) -> AndroidInfo | None:

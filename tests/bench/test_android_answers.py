@@ -225,7 +225,8 @@ def test_the_chip_is_what_it_is_called_most_closely(lines, soc):
     [
         (["ro.hardware=ranchu"], "Android Emulator"),
         (["ro.hardware=vbox86"], "Genymotion"),
-        (["ro.hardware=cutf_cvm", "ro.kernel.qemu=1"], "Android Emulator"),
+        (["ro.hardware=cutf_cvm"], "Cuttlefish"),
+        (["ro.hardware=other", "ro.kernel.qemu=1"], "Android Emulator"),
         (["ro.hardware=shiba", "ro.boot.qemu=0"], None),
     ],
 )
