@@ -18,8 +18,6 @@ from mnet_deploy.runners.native.sysroot import LOADER, arm_libraries
 from mnet_deploy.runners.transports.deadline import Deadline
 
 RUNNER = "mnet-runner"
-
-
 PHONE = "phone"  # 64-bit ARM with another C library: brings its own
 PI = "pi"  # 64-bit ARM Linux with glibc
 HOST = "host"  # this machine

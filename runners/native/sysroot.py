@@ -122,7 +122,7 @@ def _unpack_packages(folder: Path, deadline: Deadline) -> None:
     for package in sorted(scratch.glob("*.deb")):
         unpack = ["dpkg-deb", "--extract", str(package), str(scratch / "root")]
         run_child(unpack, timeout_s=deadline.remaining_s).require_success()
-    for library in sorted((scratch / "root/usr/aarch64-linux-gnu/lib").iterdir()):
+    for library in sorted((scratch / "root").glob("usr/aarch64-linux-gnu/lib/*")):
         if _LOADED.fullmatch(library.name):
             shutil.copyfile(library, folder / library.name)
     shutil.rmtree(scratch)
@@ -163,8 +163,12 @@ def _inside(root: Path, name: str) -> Iterator[Path]:
     """Yield the files of that name; a link out of the root leads to this machine's own libraries."""
     base = root.resolve()
     for place in _PLACES:
-        path = (base / place / name).resolve()
-        if path.is_file() and path.is_relative_to(base):
+        try:
+            path = (base / place / name).resolve()
+            is_inside = path.is_file() and path.is_relative_to(base)
+        except (OSError, RuntimeError):  # it may not be looked at, or is a loop of links
+            continue
+        if is_inside:
             yield path
 
 

@@ -75,6 +75,11 @@ def older(folder):
     (folder / "libc.so.6").write_bytes((folder / "libc.so.6").read_bytes().replace(b"GLIBC_2.34", b"GLIBC_2.31"))
 
 
+def a_loop(folder):
+    (folder / "libm.so.6").unlink()
+    (folder / "libm.so.6").symlink_to("libm.so.6")
+
+
 def other_release(folder):
     (folder / "libc.so.6").write_bytes((folder / "libc.so.6").read_bytes().replace(b"version 2.36", b"version 2.37"))
 
@@ -89,6 +94,8 @@ def other_release(folder):
         (replace_with("libm.so.6", elf_bytes(needed=("/lib/libx.so",))), "needed by a path: /lib/libx.so"),
         (replace_with("libstdc++.so.6", elf_bytes(defines=("GLIBCXX_3.4",))), "needs GLIBCXX_3.4.30"),
         (older, "libother.so needs GLIBC_2.34, and libc.so.6 there is too old for it"),
+        (replace_with("libm.so.6", elf_bytes(needed=("x" * 900,))), " for 64-bit ARM is not in it"),
+        (a_loop, "libm.so.6 for 64-bit ARM is not in it"),
         (other_release, "are of different versions"),
         (replace_with("libc.so.6", elf_bytes(defines=("GLIBC_2.17", "GLIBC_2.34"))), "does not say which glibc"),
     ],
