@@ -28,6 +28,7 @@ from transcript_edits import (
 )
 
 from mnet_deploy.errors import LinkLost
+from mnet_deploy.measurement.device_info import AGENT_RUNNER
 from mnet_deploy.measurement.measurement import MeasuredFile, Verdict
 from mnet_deploy.measurement.rules import RULES, SLOWER_WITH_THREADS, rule
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
@@ -350,6 +351,7 @@ def test_the_recorded_session_is_valid_and_labelled_emulated(tmp_path):
     assert measurement.device.model.startswith("Raspberry Pi 4")
     assert len(measurement.blocks) == ROUNDS
     assert (measurement.engine.name, measurement.engine.delegate) == ("ai-edge-litert", "xnnpack")
+    assert measurement.engine.runner == AGENT_RUNNER
 
 
 def test_there_is_a_case_for_every_rule():
