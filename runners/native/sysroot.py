@@ -25,8 +25,8 @@ LOADER = "ld-linux-aarch64.so.1"
 C_LIBRARY = "libc.so.6"
 PACKAGES = ("libc6-arm64-cross", "libgcc-s1-arm64-cross", "libstdc++6-arm64-cross")
 HOW_TO_MAKE = (
-    f"{VARIABLE} names a folder with them: copy /usr/lib/aarch64-linux-gnu of a 64-bit Raspberry Pi OS 12 or later, of "
-    "which *.so.* is enough"
+    f"set {VARIABLE} to a folder with the C and C++ libraries of a 64-bit ARM Linux, such as a copy of "
+    "/usr/lib/aarch64-linux-gnu/*.so.* of a 64-bit Raspberry Pi OS 12 or later"
 )
 # Below a root, or a folder with the libraries themselves.
 _PLACES = (".", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib")
@@ -105,7 +105,7 @@ def _unpack_packages(folder: Path, deadline: Deadline) -> None:
     """Download the packages with apt, which checks their signatures, and keep their libraries."""
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise ToolMissing(tool, f"the C library of a 64-bit ARM Linux is needed; {HOW_TO_MAKE}")
+            raise ToolMissing(tool, HOW_TO_MAKE)
     scratch = folder / "scratch"
     scratch.mkdir()
     get = ["sh", "-c", _GET, "sh", str(scratch), "download", "-q", *PACKAGES]
@@ -114,7 +114,7 @@ def _unpack_packages(folder: Path, deadline: Deadline) -> None:
         errors = [line for line in result.stderr.splitlines() if line.startswith("E:")]
         raise CommandFailed(
             f"apt-get download {' '.join(PACKAGES)}: {(errors or [result.last_line])[0]}; sudo apt-get update may "
-            f"help, else {HOW_TO_MAKE}",
+            f"help; otherwise {HOW_TO_MAKE}",
             command=("apt-get", *get[5:]),
             return_code=result.return_code,
             output=result.stderr,

@@ -108,7 +108,7 @@ def test_a_folder_that_does_not_do_is_refused(system, runner, engine, tmp_path, 
         libraries(runner, engine, other)
     assert words in str(caught.value)
     assert str(caught.value).startswith(f"MNET_ARM64_SYSROOT={system}: ")
-    assert "copy /usr/lib/aarch64-linux-gnu of a 64-bit Raspberry Pi OS" in str(caught.value)
+    assert "such as a copy of /usr/lib/aarch64-linux-gnu" in str(caught.value)
 
 
 def test_this_machine_is_asked_before_packages_are(system, runner, monkeypatch):
@@ -164,7 +164,7 @@ def test_packages_that_cannot_be_downloaded_are_named(debian, runner, cache):
 def test_packages_that_are_too_old_are_named(debian, runner, engine, system):
     older(system)
     with pytest.raises(
-        SpecError, match=r"arm64-cross packages of .* do not do: .*GLIBC_2\.34.*MNET_ARM64_SYSROOT names"
+        SpecError, match=r"arm64-cross packages of .* do not do: .*GLIBC_2\.34.*set MNET_ARM64_SYSROOT to a folder"
     ):
         libraries(runner, elf_that_needs(engine.parent, "GLIBC_2.34"))
 
@@ -177,7 +177,7 @@ def elf_that_needs(folder, version):
 
 def test_without_apt_it_says_what_to_do(runner, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ToolMissing, match=r"apt-get is not installed here; .* MNET_ARM64_SYSROOT names a folder"):
+    with pytest.raises(ToolMissing, match="apt-get is not installed here; set MNET_ARM64_SYSROOT to a folder"):
         libraries(runner)
 
 
