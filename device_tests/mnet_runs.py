@@ -43,7 +43,7 @@ def make_ready(pi):
 class Run:
     """`mnet` as a process of its own, whose messages go to a terminal: so it tells its stages, too."""
 
-    def __init__(self, folder, *words, ssh_config=None):
+    def __init__(self, folder, *words, ssh_config=None, env=None):
         self.folder = folder
         self.temporary = folder / "temporary"
         self.temporary.mkdir(exist_ok=True)
@@ -55,7 +55,7 @@ class Run:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", MNET, *map(str, words)],
                 cwd=folder,
-                env=environment(ssh_config) | {"TMPDIR": str(self.temporary)},
+                env=environment(ssh_config) | (env or {}) | {"TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=screen,

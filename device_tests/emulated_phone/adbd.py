@@ -21,7 +21,10 @@ FEATURES = ("shell_v2", "cmd", "stat_v2", "fixed_push_mkdir")
 ADDRESS = "127.0.0.1"
 SLOW_S = 0.05  # a packet
 TOKEN, SIGNATURE, PUBLIC_KEY = 1, 2, 3
-MODES = ("ok", "unauthorized", "authorize-after", "mute", "drop-after", "freeze", "slow")
+MODES = (
+    *("ok", "unauthorized", "authorize-after", "mute", "freeze", "slow"),
+    *("drop-after", "drop-in-push", "drop-in-pull"),
+)
 
 
 class Phone:
@@ -55,6 +58,16 @@ class Phone:
                 self.drop()
                 self.set_mode("ok")
                 raise ConnectionError("dropped")
+
+    def copying(self, way: str) -> None:
+        """Drop the connection in the midst of a file, if that is the mode; its number is of files that go well."""
+        if self.mode != f"drop-in-{way}":
+            return
+        if self.number >= 1:
+            self.number -= 1
+        else:
+            self.drop()
+            self.set_mode("ok")
 
     @property
     def banner(self) -> bytes:
@@ -163,7 +176,7 @@ class Link:
                 return
             await self.send(Packet(b"OKAY", stream.number, stream.peer))
             if kind == "sync":
-                await run_sync(stream, root)
+                await run_sync(stream, root, self._phone.copying)
             else:
                 await run_shell(stream, root, argument, framed="v2" in kind.split(","), cpu=self._phone.options["cpu"])
         self._streams.pop(stream.number, None)
@@ -196,6 +209,7 @@ async def main(root: str, options: dict) -> None:
                 server.close()
             phone.drop()
         print("done", flush=True)
+    os._exit(0)  # whatever it still serves
 
 
 if __name__ == "__main__":

@@ -114,7 +114,7 @@ class EmulatedPhone:
         hardware: what it is, one of `hardware.PHONES`. The 32-bit one has 32-bit programs only, but this machine's
             kernel would run 64-bit ones that were copied to it.
         android: its version, from 12 to 14.
-        mode: how it answers, one of `adbd.MODES`; `number` is the seconds or bytes of modes that have such.
+        mode: how it answers, one of `adbd.MODES`; `number` is the seconds, bytes or files of modes that have such.
         shell_v2: whether it has shell protocol v2, as phones have since Android 7.
         storage_bytes: size of /data/local/tmp.
         noexec: whether nothing in /data/local/tmp may be run.
@@ -216,11 +216,11 @@ class EmulatedPhone:
         return [" ".join(words) for _, words in self._commands()]
 
     def kill(self, part: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to all programs inside with that in their command line, but not to shells around them."""
-        found = [pid for pid, words in self._commands() if part in " ".join(words) and words[1:2] != ["-c"]]
+        """Send a signal to the programs inside with that in their command line, but not to those that started them."""
+        found = {pid for pid, words in self._commands() if part in " ".join(words)}
         if not found:
             raise StandInError(f"no program inside has {part!r}: {self.processes()}")
-        for pid in found:
+        for pid in found - {_parent(pid) for pid in found}:
             os.kill(pid, number)
 
     def _commands(self) -> Iterator[tuple[int, list[str]]]:
@@ -305,3 +305,9 @@ class EmulatedPhone:
         self._process.stdin.flush()
         if self._process.stdout.readline() != "done\n":
             raise StandInError(f"the stand-in phone refused the order {line!r}")
+
+
+def _parent(pid: int) -> int | None:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
+    return None

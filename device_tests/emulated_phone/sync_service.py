@@ -2,7 +2,7 @@
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,7 +15,8 @@ STAT_2 = struct.Struct("<4sI2Q4IQ3q")
 CHUNK_BYTES = 1 << 16
 
 
-async def run_sync(stream: Stream, root: str) -> None:
+async def run_sync(stream: Stream, root: str, copying: Callable[[str], None]) -> None:
+    """Serve until the host says so; `copying` is called in the midst of each file, with `push` or `pull`."""
     while True:
         request, size = REQUEST.unpack(await stream.received.readexactly(REQUEST.size))
         if request == b"QUIT":
@@ -26,9 +27,9 @@ async def run_sync(stream: Stream, root: str) -> None:
             await stream.write(_stat(request, _inside(root, name)))
         elif request == b"SEND":
             path, _, mode = name.rpartition(",")
-            await _receive(stream, _inside(root, path), int(mode))
+            await _receive(stream, _inside(root, path), int(mode), copying)
         elif request == b"RECV":
-            await _send(stream, _inside(root, name))
+            await _send(stream, _inside(root, name), copying)
         else:
             raise ConnectionError(f"this stand-in does not know the request {request!r}")
 
@@ -61,9 +62,9 @@ def _stat(request: bytes, path: Path) -> bytes:
     return STAT_2.pack(request, 0, found.st_dev, found.st_ino, *who, found.st_size, *times)
 
 
-async def _receive(stream: Stream, path: Path, mode: int) -> None:
+async def _receive(stream: Stream, path: Path, mode: int, copying: Callable[[str], None]) -> None:
     """Write what comes; after an error read on to its end, and only then say so."""
-    problem, file = "", None
+    problem, file, begun = "", None, False
     try:
         with _as_shell_user():
             file = path.open("wb", buffering=0)
@@ -78,6 +79,9 @@ async def _receive(stream: Stream, path: Path, mode: int) -> None:
             chunk = await stream.received.readexactly(size)
             if not problem:
                 problem = _write(file, chunk)
+            if not begun:
+                begun = True
+                copying("push")
     finally:
         if file is not None:
             file.close()
@@ -97,7 +101,7 @@ def _write(file, chunk: bytes) -> str:
     return ""
 
 
-async def _send(stream: Stream, path: Path) -> None:
+async def _send(stream: Stream, path: Path, copying: Callable[[str], None]) -> None:
     try:
         with _as_shell_user():
             file = path.open("rb")
@@ -106,6 +110,10 @@ async def _send(stream: Stream, path: Path) -> None:
         await stream.write(REQUEST.pack(b"FAIL", len(words)) + words)
         return
     with file:
+        begun = False
         while chunk := file.read(CHUNK_BYTES):
+            if not begun:
+                begun = True
+                copying("pull")
             await stream.write(REQUEST.pack(b"DATA", len(chunk)) + chunk)
     await stream.write(REQUEST.pack(b"DONE", 0))
