@@ -175,6 +175,13 @@ def test_an_old_version_has_no_median(block):
     assert timed.block.median_s is None
 
 
+def test_the_tool_of_litert(block, seen):
+    sample = (Path(__file__).with_name("samples") / "h_litert.txt").read_text(encoding="utf-8")
+    timed = block(unknown=["result_file_path"], flavour=Flavour.LITERT, stdout=sample)
+    assert timed.block.median_s == pytest.approx(942e-6)
+    assert {"--use_cpu=true", "--use_gpu=false", "--use_npu=false"} < set(seen()[-1]["flags"])
+
+
 def test_every_block_writes_a_result_of_its_own(block, seen):
     block(count=2)
     assert [run["flags"][-1].rpartition("/")[2] for run in seen()] == ["result-1.pb", "result-2.pb"]
