@@ -13,16 +13,16 @@ from mnet_deploy.errors import SpecError
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.device_programs import Push
 from mnet_deploy.runners.elf import GlibcVersion, read_elf
+from mnet_deploy.runners.native.build import ARM64, RUNNER, build_runner, host_target
 from mnet_deploy.runners.native.engine_library import VERSIONS, EngineLibrary, arm_library, installed_library
 from mnet_deploy.runners.native.sysroot import LOADER, arm_libraries
 from mnet_deploy.runners.transports.deadline import Deadline
 
-RUNNER = "mnet-runner"
 PHONE = "phone"  # 64-bit ARM with another C library: brings its own
 PI = "pi"  # 64-bit ARM Linux with glibc
 HOST = "host"  # this machine
 TARGETS = (PHONE, PI, HOST)
-TIMEOUT_S = 900.0  # to download all
+TIMEOUT_S = 900.0  # to build and download all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +84,8 @@ def native_bundle(
     engines: Collection[str],
     *,
     target: str = PHONE,
-    runner: Path,
     progress: Progress,
+    runner: Path | None = None,
     deadline: Deadline | None = None,
 ) -> NativeBundle:
     """Gather the files; what has to be downloaded is kept for the next time.
@@ -93,20 +93,22 @@ def native_bundle(
     Args:
         engines: `litert`, `onnxruntime` or both.
         target: one of `TARGETS`.
-        runner: mnet-runner, built for that.
         progress: shows downloads.
+        runner: mnet-runner, built for that; None builds it.
         deadline: for all of it; None is a generous one.
 
     Raises:
         SpecError: another engine or target, or a C library on this machine that does not do.
         ResultFormatError: a package holds something else than expected.
-        DeviceError: a library is not there and cannot be got.
+        DeviceError: the runner cannot be built, or a library is not there and cannot be got.
     """
     _require_known(engines, target)
+    deadline = deadline or Deadline.after(TIMEOUT_S)
+    if runner is None:
+        runner = build_runner(host_target() if target == HOST else ARM64, progress=progress, deadline=deadline)
     if target == HOST:
         return _bundle(target, runner, [installed_library(engine) for engine in engines])
     _require_arm(runner)
-    deadline = deadline or Deadline.after(TIMEOUT_S)
     libraries = [arm_library(engine, deadline, progress) for engine in engines]
     if target == PI:
         return _bundle(target, runner, libraries)

@@ -10,6 +10,8 @@ from elf_files import elf_bytes
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.progress import Progress
+from mnet_deploy.runners.native import build
+from mnet_deploy.runners.native import bundle as bundling
 from mnet_deploy.runners.native.bundle import native_bundle
 from mnet_deploy.runners.transports.deadline import Deadline
 
@@ -87,6 +89,23 @@ def test_the_files_are_pushed_and_programs_are_executable(bundle, system):
     assert made.bring(push, "/folder") == tuple(made.argv_prefix("/folder"))
     assert {name: local for name, (local, _) in pushed.items()} == made.files
     assert {name for name, (_, executable) in pushed.items() if executable} == {"mnet-runner", "ld-linux-aarch64.so.1"}
+
+
+@pytest.mark.parametrize(("target", "expected"), [("phone", build.ARM64), ("pi", build.ARM64), ("host", build.X86_64)])
+def test_the_runner_is_built_for_the_target(runner, index, system, monkeypatch, target, expected):
+    built = []
+
+    def build_runner(wanted, *, progress, deadline):
+        built.append(wanted)
+        return runner
+
+    monkeypatch.setattr(bundling, "build_runner", build_runner)
+    monkeypatch.setattr(bundling, "host_target", lambda: build.X86_64)
+    monkeypatch.setattr(
+        bundling, "installed_library", lambda engine: bundling.arm_library(engine, Deadline.after(60), Progress())
+    )
+    assert native_bundle(["litert"], target=target, progress=Progress()).files["mnet-runner"] == runner
+    assert built == [expected]
 
 
 @pytest.mark.parametrize(("engines", "target"), [(("tflite-runtime",), "phone"), ((), "phone"), (("litert",), "watch")])
