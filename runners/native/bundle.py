@@ -1,7 +1,8 @@
 """What is brought to a device beside mnet-runner, and how it is started there.
 
 A phone has neither Python nor the C library that the engines' libraries are built for: glibc's loader, its libraries
-and the engines' lie beside the runner, and the loader is what is started.
+and the engines' lie beside the runner, and the loader is what is started. With LiteRT 2.3.0 and glibc 2.36 that is
+11 MB in all, with ONNX Runtime 1.31.1 30 MB.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -29,7 +29,10 @@ HOW_TO_MAKE = (
     "/usr/lib/aarch64-linux-gnu/*.so.* of a 64-bit Raspberry Pi OS 12 or later"
 )
 # Below a root, or a folder with the libraries themselves.
-_PLACES = (".", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib")
+_PLACES = (
+    *(".", "lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib64", "usr/lib64", "lib", "usr/lib"),
+    "usr/aarch64-linux-gnu/lib",
+)
 _HERE = (Path("/usr/aarch64-linux-gnu"), Path("/"))
 _RELEASE = re.compile(rb"release version (\d{1,4}\.\d{1,4})")
 _LOADED = re.compile(r".+\.so\.\d+")  # as programs name them

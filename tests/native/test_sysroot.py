@@ -43,7 +43,9 @@ def test_what_is_brought_already_is_not_looked_for(system, engine, tmp_path):
     assert set(libraries(other, engine).files) == WITH_CPP
 
 
-@pytest.mark.parametrize("place", ["lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib", "usr/lib64"])
+@pytest.mark.parametrize(
+    "place", ["lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "lib", "usr/lib64", "usr/aarch64-linux-gnu/lib"]
+)
 def test_a_root_of_a_system_does_as_well(system, runner, tmp_path, monkeypatch, place):
     root = tmp_path / "root"
     (root / place).parent.mkdir(parents=True)
