@@ -129,9 +129,9 @@ def test_its_state_is_shown_as_android_does(fresh_phone, android):
     battery = sh(phone, "dumpsys battery").splitlines()
     for line in ("  USB powered: false", "  level: 15", "  scale: 100", "  temperature: 412", "  status: 3"):
         assert line in battery
-    assert words(phone, "dumpsys power | grep mWakefulness=") == ["mWakefulness=Asleep"]
-    phone.set_state(screen_on=True)
     assert words(phone, "dumpsys power | grep mWakefulness=") == ["mWakefulness=Awake"]
+    phone.set_state(screen_on=False)
+    assert words(phone, "dumpsys power | grep mWakefulness=") == ["mWakefulness=Asleep"]
     assert sh(phone, "dumpsys nobody") == "Can't find service: nobody\n"
 
 

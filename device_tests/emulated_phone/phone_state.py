@@ -32,7 +32,7 @@ class State:
     battery_c: float = 29.5
     battery_level: int = 87
     powered: bool = True
-    screen_on: bool = False
+    screen_on: bool = True
     power_saving: bool | None = None
 
 
