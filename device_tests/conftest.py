@@ -98,6 +98,15 @@ def fresh_phone(adb_server):
         yield lambda **options: stack.enter_context(EmulatedPhone(adb_server, **options))
 
 
+@pytest.fixture
+def adb_environment(adb_server, monkeypatch):
+    """Lead our own adb to that server, and no further."""
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    monkeypatch.setenv("MNET_ADB", str(adb_server.adb))
+    for name, value in adb_server.environment.items():
+        monkeypatch.setenv(name, value)
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory):
     """Return {suffix: file} of a small int8 model, as .tflite (int8 in and out) and .onnx (float in and out)."""

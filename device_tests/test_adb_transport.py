@@ -13,7 +13,7 @@ from mnet_deploy.runners.transports.adb_transport import AdbTransport
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
 
-pytestmark = pytest.mark.emulated_only
+pytestmark = [pytest.mark.emulated_only, pytest.mark.usefixtures("adb_environment")]
 
 LONG_S = 60.0  # for what takes a second on a quiet machine
 FILE_BYTES = 5_000_000
@@ -31,15 +31,6 @@ def in_time():
 @pytest.fixture
 def server(adb_server):
     return adb_server
-
-
-@pytest.fixture(autouse=True)
-def environment(server, monkeypatch):
-    """Lead our own adb to that server, and no further."""
-    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
-    monkeypatch.setenv("MNET_ADB", str(server.adb))
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
