@@ -7,13 +7,14 @@ own. Lines of other programs may stand anywhere between; the order of stdout and
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mnet_deploy.errors import DeviceError, ResultFormatError
 from mnet_deploy.runners.benchmark_model.delegation import (
     Delegate,
     Delegated,
     DelegateFact,
+    delegation_by_default,
     read_delegation,
     require_delegation,
 )
@@ -169,6 +170,22 @@ def unconsumed_flags(*streams: str) -> str | None:
 def require_delegated(log: BenchmarkLog, delegate: Delegate, *, least_nodes: int | None = None) -> Delegated:
     """Return what the delegate took over, as the log of the run proves it; see `require_delegation`."""
     return require_delegation(log.delegation, delegate, least_nodes=least_nodes)
+
+
+def what_computed(
+    log: BenchmarkLog, delegate: Delegate, *, least_nodes: int | None = None
+) -> tuple[str | None, Delegated]:
+    """Return the name of what computed, and the proof; no name, if the choice was the tool's and it is mute.
+
+    Raises:
+        DeviceError: a delegate was asked for, and the log does not prove it; see `require_delegation`.
+    """
+    if delegate is Delegate.DEFAULT:
+        return delegation_by_default(log.delegation) or (None, Delegated(nodes=None, total_nodes=None))
+    proof = require_delegated(log, delegate, least_nodes=least_nodes)
+    if delegate is Delegate.NONE:
+        proof = replace(proof, evidence="--use_xnnpack=false, and no delegate in the log")
+    return str(delegate), proof
 
 
 def _require_success(lines: Sequence[LogLine]) -> None:

@@ -8,10 +8,10 @@ from mnet_deploy.errors import DeviceError, ResultFormatError
 from mnet_deploy.measurement.device_info import OFFICIAL_TOOL, EngineInfo
 from mnet_deploy.measurement.measurement import Block
 from mnet_deploy.measurement.run_config import BENCHMARK_MODEL, Protocol, RunConfig
-from mnet_deploy.runners.benchmark_model.delegation import Delegate, Delegated, delegation_by_default
+from mnet_deploy.runners.benchmark_model.delegation import Delegate
 from mnet_deploy.runners.benchmark_model.flags import BenchmarkFlags
 from mnet_deploy.runners.benchmark_model.proto import decode_result, with_result
-from mnet_deploy.runners.benchmark_model.text import BenchmarkLog, parse_log, require_delegated
+from mnet_deploy.runners.benchmark_model.text import BenchmarkLog, parse_log, what_computed
 from mnet_deploy.runners.benchmark_model.tool import BenchmarkTool
 from mnet_deploy.runners.benchmark_model.tool_errors import failed
 from mnet_deploy.runners.benchmark_model.tool_run import UnknownFlags, flags_of, run_tool
@@ -92,7 +92,7 @@ class ToolTimer:
         return run(flags), None
 
     def _engine(self, log: BenchmarkLog, config: RunConfig) -> EngineInfo:
-        delegate, proof = self._delegate(log, Delegate(config.delegate))
+        delegate, proof = what_computed(log, Delegate(config.delegate), least_nodes=self._least_nodes)
         return EngineInfo(
             name=BENCHMARK_MODEL,
             version=log.runtime_version,
@@ -107,15 +107,6 @@ class ToolTimer:
             runner_sha256=self._tool.sha256,
             runner_source=self._tool.origin,
         )
-
-    def _delegate(self, log: BenchmarkLog, delegate: Delegate) -> tuple[str | None, Delegated]:
-        """Return the name of what computed, and the proof; nothing, if the choice was the tool's and it is mute."""
-        if delegate is Delegate.DEFAULT:
-            return delegation_by_default(log.delegation) or (None, Delegated(nodes=None, total_nodes=None))
-        proof = require_delegated(log, delegate, least_nodes=self._least_nodes)
-        if delegate is Delegate.NONE:
-            proof = replace(proof, evidence="--use_xnnpack=false, and no delegate in the log")
-        return str(delegate), proof
 
 
 def _lasting(flags: BenchmarkFlags, protocol: Protocol) -> BenchmarkFlags:

@@ -17,18 +17,9 @@ from mnet_deploy.runners.benchmark_model.flags import Flavour
 from mnet_deploy.runners.benchmark_model.profile_run import SOURCE, profile_layers
 from mnet_deploy.runners.benchmark_model.timed_run import ToolTimer
 from mnet_deploy.runners.benchmark_model.tool import BenchmarkTool, Companion
-from mnet_deploy.runners.device_programs import DevicePrograms
-from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.elf import ElfFile
 from mnet_deploy.runners.timed_block import Candidate
-from mnet_deploy.runners.transports.local_transport import LocalTransport
 
-KEEPER = """
-import json, sys
-print(json.dumps(dict(event="ready", folder=sys.argv[1], swept=[])), flush=True)
-while sys.stdin.readline() != "end\\n": pass
-print(json.dumps(dict(event="end", not_restored=[])), flush=True)
-"""
 TOOL = """#!{python}
 import json, os, sys, time
 spec = json.loads({spec!r})
@@ -83,15 +74,6 @@ def result_file(*, mean_ms=2.05025, median_ms=2.0105, count=50):
     )
     runs = bytes((2 << 3, count))
     return bytes((2 << 3 | 2, len(latency))) + latency + bytes((4 << 3 | 2, len(runs))) + runs
-
-
-@pytest.fixture
-def session(tmp_path):
-    folder = tmp_path / "device"
-    folder.mkdir()
-    programs = DevicePrograms(keeper=(sys.executable, "-c", KEEPER, str(folder)))
-    with DeviceSession(LocalTransport(), programs=programs) as held:
-        yield held
 
 
 @pytest.fixture
