@@ -2,8 +2,13 @@
 #include "engine.h"
 #include "litert_api.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define DECLARE(name, arguments) int (*name) arguments;
 static struct {
@@ -20,9 +25,19 @@ static struct {
 /* Refuses the model if a call fails; what the library logged about it is on standard error. */
 #define MUST(name, ...) require_success(litert.name(__VA_ARGS__), "LiteRt" #name)
 
+static const char *meaning_of(int status) {
+    switch (status) {
+    case LITERT_FAILED: return " (runtime failure)";
+    case LITERT_UNSUPPORTED: return " (unsupported)";
+    case LITERT_NO_FLATBUFFER: return " (no valid .tflite: is the file whole?)";
+    case LITERT_NOT_COMPILED: return " (compilation failed)";
+    default: return "";
+    }
+}
+
 static void require_success(int status, const char *function) {
     if (status != 0)
-        refuse("model_refused", "%s answered with status %d", function, status);
+        refuse("model_refused", "%s answered with status %d%s", function, status, meaning_of(status));
 }
 
 static const char *load(const char *file) {
@@ -137,6 +152,21 @@ static void make_buffers(void) {
     }
 }
 
+/* The library checks what is in memory, but not what it reads itself: a damaged file would crash it. */
+static handle load_model(const char *path) {
+    handle model;
+    struct stat about;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &about) != 0 || about.st_size == 0)
+        refuse("model_refused", "%s is empty or cannot be read", path);
+    void *content = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_SHARED, file, 0);
+    if (content == MAP_FAILED)
+        refuse("model_refused", "%s cannot be read: %s", path, strerror(errno));
+    close(file);
+    MUST(CreateModelFromBuffer, opened.environment, content, (size_t)about.st_size, &model);
+    return model;
+}
+
 /* Sizes the tensors inside now; otherwise the first call would. */
 static void prepare(void) {
     struct litert_layout layouts[MAX_TENSORS];
@@ -149,7 +179,7 @@ static void open_model(const struct model_setup *setup) {
     snprintf(opened.cpu_options, sizeof opened.cpu_options, "kernel_mode = \"%s\"\nnum_threads = %d\n",
              setup->delegate ? "delegate" : "builtin", setup->threads);
     MUST(CreateEnvironment, 0, NULL, &opened.environment);
-    MUST(CreateModelFromFile, opened.environment, setup->path, &opened.model);
+    opened.model = load_model(setup->path);
     opened.compiled = compile(false);
     MUST(GetModelSignature, opened.model, 0, &opened.signature);
     make_buffers();
@@ -166,12 +196,12 @@ static void write_input(size_t index, const void *values, size_t size_bytes) {
 }
 
 static const char *invoke(void) {
-    static char failure[60];
+    static char failure[100];
     int status = litert.RunCompiledModel(opened.compiled, 0, opened.input_count, opened.inputs, opened.output_count,
                                          opened.outputs);
     if (status == 0)
         return NULL;
-    snprintf(failure, sizeof failure, "LiteRtRunCompiledModel answered with status %d", status);
+    snprintf(failure, sizeof failure, "LiteRtRunCompiledModel answered with status %d%s", status, meaning_of(status));
     return failure;
 }
 

@@ -11,7 +11,7 @@ static struct {
 } ort;
 
 static struct {
-    handle session, allocator, memory;
+    handle env, session, allocator, memory;
     size_t input_count, output_count;
     char *input_names[MAX_TENSORS], *output_names[MAX_TENSORS];
     void *data[MAX_TENSORS]; /* of the inputs */
@@ -39,6 +39,9 @@ static const char *load(const char *file) {
                "library is %s", ORT_WRITTEN_FOR, version);
 #define LOAD(place, name, result, arguments) ort.name = (result(*) arguments)table[place];
     ORT_FUNCTIONS(LOAD)
+    /* Part of loading, as in Python, whose module makes it when it is imported. */
+    MUST_OR("engine_broken", CreateEnv, ORT_LOG_ERROR, RUNNER_NAME, &opened.env);
+    MUST_OR("engine_broken", DisableTelemetryEvents, opened.env);
     return version;
 }
 
@@ -188,10 +191,7 @@ static void open_model(const struct model_setup *setup) {
     if (!setup->delegate)
         refuse("option_refused", "onnxruntime has no delegate to leave out; its CPU provider computes");
     require_threads(setup);
-    handle env;
-    MUST(CreateEnv, ORT_LOG_ERROR, RUNNER_NAME, &env);
-    MUST(DisableTelemetryEvents, env);
-    MUST(CreateSession, env, setup->path, session_options(setup), &opened.session);
+    MUST(CreateSession, opened.env, setup->path, session_options(setup), &opened.session);
     MUST(GetAllocatorWithDefaultOptions, &opened.allocator);
     MUST(CreateCpuMemoryInfo, ORT_ARENA_ALLOCATOR, ORT_MEMORY_DEFAULT, &opened.memory);
     MUST(SessionGetInputCount, opened.session, &opened.input_count);

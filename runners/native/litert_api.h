@@ -20,6 +20,9 @@ typedef void *handle;
 enum { LITERT_CPU = 1 }; /* kLiteRtHwAcceleratorCpu */
 enum { LITERT_LOCK_READ = 0, LITERT_LOCK_WRITE = 1 }; /* LiteRtTensorBufferLockMode */
 
+/* LiteRtStatus: those that a model brings about */
+enum { LITERT_FAILED = 3, LITERT_UNSUPPORTED = 5, LITERT_NO_FLATBUFFER = 501, LITERT_NOT_COMPILED = 504 };
+
 /* LiteRtElementType */
 enum {
     LITERT_FLOAT32 = 1, LITERT_INT32 = 2, LITERT_UINT8 = 3, LITERT_INT64 = 4, LITERT_INT16 = 7, LITERT_INT8 = 9,
@@ -52,7 +55,7 @@ enum { LITERT_NODE_EVENT = 2, LITERT_DELEGATE_EVENT = 8 }; /* OPERATOR_INVOKE, D
 /* LITERT_FUNCTIONS(X) lists them as X(name without LiteRt, arguments). */
 #define LITERT_FUNCTIONS(X) \
     X(CreateEnvironment, (int option_count, const void *options, handle *environment)) \
-    X(CreateModelFromFile, (handle environment, const char *path, handle *model)) \
+    X(CreateModelFromBuffer, (handle environment, const void *content, size_t size_bytes, handle *model)) \
     X(CreateOptions, (handle *options)) \
     X(SetOptionsHardwareAccelerators, (handle options, int accelerators)) \
     X(CreateOpaqueOptions, (const char *identifier, void *data, void (*destroy)(void *), handle *options)) \
