@@ -12,7 +12,8 @@ MAKEFLAGS += --no-builtin-rules
 
 # The options of `mnet` that make hands on. They reach the recipes through the environment, never through the recipe's
 # text, so no shell ever parses their values; `value` keeps make itself from expanding a $ in them.
-OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO LAYOUT BATCH TUNE OUT FORCE ROUNDS DATA PI THREADS DEVICE
+OPTIONS := WEIGHTS CALIBRATION LABELS CLASSES ALPHA RESOLUTION PRECISION IO LAYOUT BATCH TUNE OUT FORCE ROUNDS DATA PI THREADS DEVICE \
+  PHONE BENCHMARK_MODEL BENCHMARK_MODEL_SHA256
 $(foreach option,$(OPTIONS),$(eval override $(option) := $$(value $(option))))
 export $(OPTIONS)
 
@@ -23,6 +24,7 @@ help:  ## List the targets
 	@echo "export-tflite takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= PRECISION= IO= OUT= FORCE=1,"
 	@echo "export-onnx those and LAYOUT= BATCH= TUNE=,"
 	@echo "bench takes WEIGHTS= CALIBRATION= LABELS= CLASSES= ALPHA= RESOLUTION= THREADS=1,4, bench-pi PI= as well,"
+	@echo "bench-android those of bench and PHONE= BENCHMARK_MODEL= BENCHMARK_MODEL_SHA256=,"
 	@echo "train-default takes DATA= OUT= FORCE=1,"
 	@echo "cost takes ALPHA= RESOLUTION= CLASSES=, test takes ARGS= (options of pytest)."
 	@echo "Every target sets up $(VENV) by itself; PYTHON=python3.12 chooses the interpreter of a new one."
@@ -31,20 +33,23 @@ help:  ## List the targets
 
 EXTRAS.core :=
 EXTRAS.export := [export]
+EXTRAS.android := [export,android]
 EXTRAS.train := [export,tensorflow,report]
-EXTRAS.dev := [export,tensorflow,onnx,report,dev]
+EXTRAS.dev := [export,tensorflow,onnx,report,android,dev]
 
 STAMPS.core := .core
 STAMPS.export := .core .export
+STAMPS.android := .core .export .android
 STAMPS.train := .core .export .train
-STAMPS.dev := .core .export .train .dev
+STAMPS.dev := .core .export .android .train .dev
 
 CORE := $(VENV)/.core
 EXPORT := $(VENV)/.export
+ANDROID := $(VENV)/.android
 TRAIN := $(VENV)/.train
 DEV := $(VENV)/.dev
 
-$(CORE) $(EXPORT) $(TRAIN) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
+$(CORE) $(EXPORT) $(ANDROID) $(TRAIN) $(DEV): $(VENV)/.%: pyproject.toml mnet_deploy/__init__.py
 	@"$(BIN)/python" -m pip --version >/dev/null 2>&1 || { \
 	  "$(PYTHON)" tools/check_host.py && echo "make: creating $(VENV)" && "$(PYTHON)" -m venv --clear "$(VENV)"; }
 	@echo "make: installing mnet-deploy$(EXTRAS.$*) into $(VENV)$(if $(findstring tensorflow,$(EXTRAS.$*)), (TensorFlow is a large download))"
@@ -98,6 +103,12 @@ bench: $(EXPORT)  ## Export int8 and fp32 in both formats and measure their late
 bench-pi: $(EXPORT)  ## The same on a Raspberry Pi over ssh (PI=pi@raspberrypi.local)
 	@[ -n "$$PI" ] || { echo "make: give PI=, as in PI=pi@raspberrypi.local (see docs/devices.md)" >&2; exit 2; }
 	$(call bench,--device "ssh://$$PI")
+
+.PHONY: bench-android
+bench-android: $(ANDROID)  ## The same on a phone through adb (PHONE=SERIAL if there are several)
+	$(call bench,--device "adb://$$PHONE" \
+	  $${BENCHMARK_MODEL:+--benchmark-model "$$BENCHMARK_MODEL"} \
+	  $${BENCHMARK_MODEL_SHA256:+--benchmark-model-sha256 "$$BENCHMARK_MODEL_SHA256"})
 
 .PHONY: train-default
 train-default: $(TRAIN)  ## Train the shipped checkpoint again (DATA=folder of its photos) and compare with it

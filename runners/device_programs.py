@@ -1,14 +1,17 @@
 """How our programs start on a device: the one that holds it, and the agent that runs models there.
 
-Both speak JSON Lines (`device_events`). With Python on the device they are keeper.py and agent.py.
+Both speak JSON Lines (`device_events`). With Python on the device they are keeper.py and agent.py; on a phone, a shell
+script and a C program do the same.
 """
 
+import hashlib
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Protocol
 
 RESOURCES = files("mnet_deploy.runners.on_device")
+AGENT = "agent.py"
 
 
 class Push(Protocol):
@@ -19,6 +22,14 @@ class Push(Protocol):
 
 class Agent(Protocol):
     """A program that runs models on a device."""
+
+    @property
+    def runner_sha256(self) -> str:
+        """Of its file."""
+
+    @property
+    def c_library(self) -> str | None:
+        """The C library that it brings along, such as `glibc 2.36`; None if it uses the device's."""
 
     def bring(self, push: Push, folder: str) -> tuple[str, ...]:
         """Copy it there, and return what starts it; a command and its options follow."""
@@ -34,10 +45,19 @@ class PythonAgent:
 
     python: str
 
+    @property
+    def runner_sha256(self) -> str:
+        """Of the one file."""
+        return hashlib.sha256((RESOURCES / AGENT).read_bytes()).hexdigest()
+
+    @property
+    def c_library(self) -> None:
+        """Python's is the device's."""
+
     def bring(self, push: Push, folder: str) -> tuple[str, ...]:
         """Copy the one file."""
         del folder
-        with as_file(RESOURCES / "agent.py") as agent:
+        with as_file(RESOURCES / AGENT) as agent:
             return (self.python, "-I", push(agent))
 
 
@@ -61,6 +81,10 @@ def python_programs(python: str, *, agent: bool = True) -> DevicePrograms:
 
 def python_keeper(python: str) -> tuple[str, ...]:
     return (python, "-I", "-c", _source("keeper.py"))
+
+
+def phone_keeper() -> tuple[str, ...]:
+    return ("sh", "-c", _source("keeper.sh"), "keeper.sh")
 
 
 def _source(name: str) -> str:

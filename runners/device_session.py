@@ -24,7 +24,7 @@ from mnet_deploy.runners.device_events import (
     event_of,
     read_event,
 )
-from mnet_deploy.runners.device_programs import DevicePrograms
+from mnet_deploy.runners.device_programs import Agent, DevicePrograms
 from mnet_deploy.runners.probe import probe_conditions, probe_device
 from mnet_deploy.runners.transports.deadline import Deadline
 from mnet_deploy.runners.transports.transport import CommandResult, RemoteProcess, Transport
@@ -77,7 +77,7 @@ class DeviceSession:
         self._options = options or SessionOptions()
         self._nonce = nonce
         self._keeper: RemoteProcess | None = None
-        self._agent: tuple[str, ...] = ()
+        self._agent_argv: tuple[str, ...] = ()
         self._pushed: dict[tuple[str, str | None], str] = {}
         self.folder = ""
         self.warnings: list[str] = []
@@ -92,7 +92,7 @@ class DeviceSession:
         try:
             self._start_keeper()
             if self._programs.agent is not None:
-                self._agent = self._programs.agent.bring(self.push, self.folder)
+                self._agent_argv = self._programs.agent.bring(self.push, self.folder)
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -114,6 +114,11 @@ class DeviceSession:
                 raise
             if isinstance(problem, NotSetBack):
                 error.add_note(str(problem))
+
+    @property
+    def agent(self) -> Agent | None:
+        """The program that runs models there; None if there is none."""
+        return self._programs.agent
 
     def push(self, local: Path, *, name: str | None = None, executable: bool = False) -> str:
         """Copy a file into the session's folder, once, and return its path there.
@@ -157,7 +162,7 @@ class DeviceSession:
         self.allow(timeout_s)
         own = ["--nonce", nonce, "--deadline-s", f"{timeout_s:g}", "--pid-file", f"{self.folder}/{nonce}.pid"]
         deadline = Deadline.after(timeout_s)
-        argv = [*self._agent, command, *options, *own]
+        argv = [*self._agent_argv, command, *options, *own]
         process = self.transport.start(argv, deadline=deadline)
         try:
             return read_answer(process, nonce=nonce, what=what, deadline=deadline, times=command == "time")

@@ -12,6 +12,7 @@ from mnet_deploy.measurement.measurement import Block, MeasuredFile, label_of
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.runners.agent_events import AgentAnswer
 from mnet_deploy.runners.device_events import Ready, Samples, Start, Usage, Warmup
+from mnet_deploy.runners.device_programs import Agent
 from mnet_deploy.runners.device_session import DeviceSession
 
 FASTEST_INFERENCE_S = 1e-5  # bounds the memory that the agent takes for a block
@@ -77,7 +78,7 @@ def time_block(session: DeviceSession, candidate: Candidate, remote: str, protoc
             f"{what}: a block did not end within {limit_s:g} s and was stopped; allow more (--block-timeout), or "
             "look what keeps the device busy"
         ) from None
-    return TimedBlock(engine=_engine_info(answer, candidate), block=_block(answer))
+    return TimedBlock(engine=_engine_info(answer, candidate, session.agent), block=_block(answer))
 
 
 def _time_options(remote: str, config: RunConfig, protocol: Protocol) -> list[str]:
@@ -93,7 +94,7 @@ def _time_options(remote: str, config: RunConfig, protocol: Protocol) -> list[st
     return [*options, "--max-count", str(most)]
 
 
-def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:
+def _engine_info(answer: AgentAnswer, candidate: Candidate, agent: Agent | None) -> EngineInfo:
     start = answer.first(Start)
     if start.model_sha256 != candidate.file.sha256:
         raise CommandFailed(
@@ -114,6 +115,8 @@ def _engine_info(answer: AgentAnswer, candidate: Candidate) -> EngineInfo:
         numpy=start.numpy,
         threads=start.threads,
         affinity=start.affinity,
+        runner_sha256=agent.runner_sha256 if agent else None,
+        c_library=agent.c_library if agent else None,
         runner=start.runner or AGENT_RUNNER,
     )
 

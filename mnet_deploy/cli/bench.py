@@ -1,12 +1,15 @@
 """Measure latency on a device, with a verdict.
 
-A device is local: (this machine) or ssh://[user@]host[:port], reached by the system's ssh with your own configuration;
-`mnet device check` says whether it is ready. Each block is one process that warms up and then times single inferences
-of one file, engine, delegate and number of threads; all configurations get one block a round, forwards and backwards
-in turn, until the 95 % interval of the median (drawn from blocks, never from single inferences) is within 2 %.
+A device is local: (this machine), ssh://[user@]host[:port], reached by the system's ssh with your own configuration, or
+adb://[SERIAL], a phone; `mnet device check` says whether it is ready. Each block is one process that warms up and then
+times single inferences of one file, engine, delegate and number of threads; all configurations get one block a round,
+forwards and backwards in turn, until the 95 % interval of the median (drawn from blocks, never from single inferences)
+is within 2 %.
 
     mnet bench model_int8.tflite
     mnet bench model_int8.tflite model_int8.onnx --device ssh://pi@raspberrypi.local --threads 1,4
+    mnet bench model_int8.tflite --device adb://
+    mnet bench model_int8.tflite --device adb:// --benchmark-model ./benchmark_model --delegate xnnpack,gpu
     mnet bench new.tflite --versus old.tflite
 
 The verdict says what the number is worth: VALID, SUSPECT (to be read with its reasons) or INVALID (not to be used).
@@ -21,6 +24,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mnet_deploy.cli.tool_options import add_tool_arguments, tool_request
 from mnet_deploy.cli.values import duration_s, fraction, names, number, whole_number
 from mnet_deploy.errors import SpecError
 
@@ -31,7 +35,7 @@ if TYPE_CHECKING:
     from mnet_deploy.progress import Progress
 
 MOST_CORES = 4096  # Linux has no more
-HELP = "measure latency on this machine or over ssh, with a verdict"
+HELP = "measure latency on this machine, over ssh or on a phone, with a verdict"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT", help=".tflite, .onnx or .ort files")
     parser.add_argument("--device", default="local:", metavar="ADDRESS", help="where (default: local:)")
     _add_configurations(parser)
+    add_tool_arguments(parser)
     _add_protocol(parser)
     _add_questions(parser)
     parser.add_argument(
@@ -55,12 +60,24 @@ def _add_configurations(parser: argparse.ArgumentParser) -> None:
         "--engine",
         default="",
         metavar="E,...",
-        help="litert, tflite-runtime, onnxruntime (default: for each file the first that is installed there)",
+        help="litert, tflite-runtime, onnxruntime, benchmark_model (default: for each file the first that is there)",
     )
     group.add_argument(
-        "--delegate", default="default", metavar="D,...", help="default (XNNPACK) or none, of .tflite files"
+        "--delegate",
+        default="default",
+        metavar="D,...",
+        help="default (XNNPACK) or none, of .tflite files; of benchmark_model also xnnpack, gpu and nnapi",
     )
-    group.add_argument("--affinity", metavar="CORES", help="cores that may be used, such as 2,3 or 0-3 (default: all)")
+    group.add_argument(
+        "--affinity",
+        metavar="CORES",
+        help="cores that may be used: 2,3 or 0-3 or all (default: the fastest of a phone, else all)",
+    )
+    group.add_argument(
+        "--runner",
+        metavar="R",
+        help="what calls the engine: agent (Python) or native (a C program; default on phones, which have no Python)",
+    )
 
 
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
@@ -152,10 +169,12 @@ def _request(args: argparse.Namespace) -> "BenchRequest":
         engines=names(args.engine),
         delegates=names(args.delegate),
         threads=tuple(whole_number(text, "--threads") for text in names(args.threads)),
-        cpu_affinity=None if args.affinity is None else _cores(args.affinity),
+        cpu_affinity=_affinity(args.affinity),
         protocol=_protocol(args),
         layers=args.layers,
         sustain=args.sustain is not None,
+        runner=args.runner,
+        tool=tool_request(args),
     )
 
 
@@ -184,6 +203,10 @@ def _protocol(args: argparse.Namespace) -> "Protocol":
     if args.sustain is None:
         return protocol
     return sustaining(protocol, duration_s(args.sustain, "--sustain"), block_s=given.get("block_s"))
+
+
+def _affinity(text: str | None) -> tuple[int, ...] | None:
+    return None if text is None else () if text.strip() == "all" else _cores(text)
 
 
 def _cores(text: str) -> tuple[int, ...]:

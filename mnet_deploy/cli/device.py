@@ -2,10 +2,10 @@
 
 A device is local: (this machine), ssh://[user@]host[:port], where host may be an alias of your ssh configuration, or
 adb://[SERIAL], a phone. list names the phones that adb knows, and tries whether the hosts of your ssh configuration
-answer, without logging in. check looks and changes nothing; exit
-status 3: not ready, and the last line says what to do. setup makes a virtual environment with the engines in
-~/.local/share/mnet-deploy/venv on the device, from the package index or, if the device does not reach that, from
-wheels that this machine downloads and sends. It needs no root, and leaves nothing if it fails.
+answer, without logging in. check looks and changes nothing; exit status 3: not ready, and the last line says what to
+do. setup makes a virtual environment with the engines in ~/.local/share/mnet-deploy/venv on the device, from the
+package index or, if the device does not reach that, from wheels that this machine downloads and sends. It needs no
+root, and leaves nothing if it fails. A phone needs no setup: mnet bench brings everything along, and takes it away.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from mnet_deploy.progress import Progress
 
 HELP = "list devices, check one, set one up"
 EXIT_NOT_READY = 3
+ADDRESS = "local:, ssh://[user@]host[:port] or adb://[SERIAL]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="what a device is, which engines fit, whether it is ready")
     setup = actions.add_parser("setup", help="install the engines there")
     for action in (check, setup):
-        action.add_argument("--device", required=True, metavar="ADDRESS", help="local:, ssh://[user@]host[:port] or adb://[SERIAL]")
+        action.add_argument("--device", required=True, metavar="ADDRESS", help=ADDRESS)
     for action in (listing, check):
         action.add_argument("--json", action="store_true", help="print JSON")
     setup.add_argument(
@@ -70,11 +71,12 @@ def _check(args: argparse.Namespace) -> int:
 def _setup(args: argparse.Namespace) -> int:
     from mnet_deploy.runners.setup.device_setup import SetupRequest, set_up
     from mnet_deploy.runners.transports.address import DeviceAddress
-    from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
+    from mnet_deploy.runners.transports.open_transport import open_transport
 
     request = SetupRequest(engines=_engines(args.engine), online=_online(args.online, args.offline), force=args.force)
     address = DeviceAddress.parse(args.device)
-    require_python_there(address, "mnet device setup")
+    if address.scheme == "adb":
+        raise SpecError(f"a phone needs no setup: mnet bench brings everything along. Received: --device {address}")
     progress = Progress()
     with open_transport(address) as transport:
         result = set_up(transport, request, progress)

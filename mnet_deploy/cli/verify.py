@@ -7,7 +7,8 @@ the photos leave no doubt (--no-diagnosis leaves that out).
 
 With --layers, compare each layer with the float model instead and say in sentences what is wrong; --page writes that as
 HTML. With --goldens, replay the images and answers that the export kept beside the file; with --device, on a device,
-with each set of kernels that its engine has.
+with each set of kernels that its engine has. --benchmark-model has TensorFlow Lite's own tool answer there, on the
+delegates that --delegate names: how far does each output move on the GPU?
 
 With --twin, compare it with another file of the same model, such as a .tflite with an .onnx: scales, zero points and
 SQNR of each layer, and how often both answer the same. Exit status 1: they agree less with each other than with the

@@ -4,6 +4,7 @@ import argparse
 import json
 from functools import partial
 
+from mnet_deploy.cli.tool_options import add_tool_arguments, tool_request
 from mnet_deploy.errors import SpecError
 
 EXIT_FAILED = 1
@@ -17,14 +18,19 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-xnnpack", action="store_true", help="with --goldens: run a .tflite with LiteRT's own kernels"
     )
-    parser.add_argument(
-        "--device", metavar="ADDRESS", help="replay the goldens there, with and without XNNPACK: local:, ssh://..."
-    )
+    parser.add_argument("--device", metavar="ADDRESS", help="replay the goldens there: local:, ssh://..., adb://...")
     parser.add_argument(
         "--engine",
         metavar="E,...",
-        help="with --device: litert, tflite-runtime, onnxruntime (default: the first that is installed there)",
+        help="with --device: litert, tflite-runtime, onnxruntime, benchmark_model (default: the first that is there)",
     )
+    parser.add_argument(
+        "--delegate",
+        metavar="D,...",
+        help="with --device: default (XNNPACK) and none, of .tflite files (default: both); of benchmark_model also "
+        "xnnpack, gpu and nnapi",
+    )
+    add_tool_arguments(parser)
 
 
 def refuse_other_replays(args: argparse.Namespace) -> None:
@@ -32,9 +38,13 @@ def refuse_other_replays(args: argparse.Namespace) -> None:
     if args.no_xnnpack and not args.goldens and args.device is None:
         raise SpecError("--no-xnnpack is for --goldens. Received: it alone")
     if args.no_xnnpack and args.device is not None:
-        raise SpecError("--device runs a .tflite with and without XNNPACK. Received: --no-xnnpack as well")
-    if args.engine is not None and args.device is None:
-        raise SpecError("--engine is for --device. Received: it alone")
+        raise SpecError(
+            "--device runs a .tflite with and without XNNPACK, or as --delegate says. Received: --no-xnnpack as well"
+        )
+    of_devices = {"--engine": args.engine, "--delegate": args.delegate, "--benchmark-model": tool_request(args)}
+    for option, given in of_devices.items():
+        if given is not None and args.device is None:
+            raise SpecError(f"{option} is for --device. Received: it alone")
 
 
 def run_replay(args: argparse.Namespace) -> int:
@@ -59,7 +69,14 @@ def _run_on_device(args: argparse.Namespace) -> int:
 
     progress = Progress()
     device = DeviceAddress.parse(args.device)
-    found = replay_on_device(args.artifact, device, progress, engines=names(args.engine or ""))
+    found = replay_on_device(
+        args.artifact,
+        device,
+        progress,
+        engines=names(args.engine or ""),
+        delegates=names(args.delegate or ""),
+        tool=tool_request(args),
+    )
     print(json.dumps(found.to_json(), indent=2) if args.json else device_replay_text(found))
     for warning in found.warnings:
         progress.note(warning)

@@ -9,11 +9,11 @@ from mnet_deploy.pipeline.bench_files import BenchFile, read_bench_file
 from mnet_deploy.pipeline.bench_layers import TimedLayers, time_layers
 from mnet_deploy.pipeline.bench_plan import plan
 from mnet_deploy.pipeline.bench_request import BenchRequest
-from mnet_deploy.pipeline.device_runtime import find_runtime
+from mnet_deploy.pipeline.runtime_choice import choose_runtime
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.device_session import DeviceSession, SessionOptions
 from mnet_deploy.runners.measure import MeasuringRun
-from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
+from mnet_deploy.runners.transports.open_transport import open_transport
 from mnet_deploy.runners.transports.transport import Transport
 
 PINNED_GOVERNOR = "performance"
@@ -45,7 +45,6 @@ def bench(request: BenchRequest, progress: Progress) -> BenchResult:
         SpecError: a file, or what it should run with, cannot be used.
         DeviceError: the device cannot be used; what happens once it is being measured on is in the result instead.
     """
-    require_python_there(request.device, "mnet bench")
     found = tuple(read_bench_file(path) for path in request.files)
     with open_transport(request.device) as transport:
         return bench_on(transport, found, request, progress)
@@ -56,9 +55,10 @@ def bench_on(
 ) -> BenchResult:
     """Measure files on a device that a transport leads to; see `bench`."""
     progress.stage(f"connecting to {request.device}")
-    runtime = find_runtime(transport)
+    runtime = choose_runtime(transport, request, progress)
     candidates = plan(found, request, runtime)
     programs = runtime.programs({candidate.config.engine for candidate in candidates}, progress)
+    notes = (runtime.agent_note,) if programs.agent and runtime.agent_note else ()
     options = SessionOptions(pin=PINNED_GOVERNOR if request.protocol.pin else None)
     session = DeviceSession(transport, programs=programs, options=options)
     run = MeasuringRun(session, candidates, request.protocol, time_one=runtime.time_one, show=progress.stage)
@@ -69,7 +69,10 @@ def bench_on(
             run.measure()
             error = next(iter(run.refusals), None)
             if request.layers:
-                layers = time_layers(session, candidates, {each.file.sha256: each.artifact for each in found}, progress)
+                tool = runtime.tool.tool if runtime.tool else None
+                layers = time_layers(
+                    session, candidates, tool, {each.file.sha256: each.artifact for each in found}, progress
+                )
     except (DeviceError, KeyboardInterrupt) as caught:
         if not run.measurements():
             raise
@@ -80,6 +83,6 @@ def bench_on(
         measurements=run.measurements(),
         files=tuple(each.file for each in found),
         layers=layers,
-        warnings=(*session.warnings, *(str(refusal) for refusal in run.refusals[1:])),
+        warnings=(*notes, *session.warnings, *(str(refusal) for refusal in run.refusals[1:])),
         error=error,
     )

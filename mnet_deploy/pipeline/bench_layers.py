@@ -6,9 +6,11 @@ from typing import Any
 
 from mnet_deploy.artifact import Artifact
 from mnet_deploy.measurement.json_values import as_value
-from mnet_deploy.measurement.run_config import RunConfig
+from mnet_deploy.measurement.run_config import BENCHMARK_MODEL, RunConfig
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.agent_events import AgentRefusal
+from mnet_deploy.runners.benchmark_model.profile_run import profile_layers
+from mnet_deploy.runners.benchmark_model.tool import BenchmarkTool
 from mnet_deploy.runners.device_events import Layers
 from mnet_deploy.runners.device_session import DeviceSession
 from mnet_deploy.runners.layer_times import LayerTimes, layer_table, layer_times
@@ -25,7 +27,7 @@ class TimedLayers:
 
     Attributes:
         file: name of the file.
-        engine: one of `ENGINES`.
+        engine: one of `RUN_ENGINES`.
         times: of its layers; None if they cannot be had.
         unavailable: why not; empty if they can.
     """
@@ -60,6 +62,7 @@ class TimedLayers:
 def time_layers(
     session: DeviceSession,
     candidates: Sequence[Candidate],
+    tool: BenchmarkTool | None,
     artifacts: dict[str, Artifact | None],
     progress: Progress,
 ) -> tuple[TimedLayers, ...]:
@@ -68,6 +71,7 @@ def time_layers(
     Args:
         session: with the device.
         candidates: what was timed; threads and delegates do not matter here.
+        tool: that profiles what `benchmark_model` timed.
         artifacts: the sidecar of each file by the file's sha256; None where it has none.
         progress: shows what is being done.
 
@@ -78,28 +82,34 @@ def time_layers(
     timed = []
     for candidate in reversed(different.values()):
         progress.stage(f"layers of {candidate.file.file}, {candidate.config.engine}")
-        timed.append(_time_one(session, candidate, artifacts[candidate.file.sha256]))
+        timed.append(_time_one(session, candidate, tool, artifacts[candidate.file.sha256]))
     return tuple(timed)
 
 
-def _time_one(session: DeviceSession, candidate: Candidate, artifact: Artifact | None) -> TimedLayers:
-    config = candidate.config
+def _time_one(
+    session: DeviceSession, candidate: Candidate, tool: BenchmarkTool | None, artifact: Artifact | None
+) -> TimedLayers:
+    of_the_tool = candidate.config.engine == BENCHMARK_MODEL
     if artifact is None:
         return _without(candidate, "it has no sidecar, which names the layers; export it with mnet export")
     try:
-        answer = session.run_agent(
-            "layers",
-            _options(session.push(candidate.path), config),
-            what=f"{candidate.file.file} on {session.transport.address.label}",
-            timeout_s=TIMEOUT_S,
-        )
+        layers = profile_layers(session, candidate, tool) if of_the_tool and tool else _agent_layers(session, candidate)
     except AgentRefusal as refusal:
         if refusal.kind != "layers_unavailable":
             raise
         return _without(candidate, str(refusal))
-    layers = answer.first(Layers)
     times = layer_times(artifact.spec.layers(), map(as_value, layers.ops), layers.source, total_s=layers.total_s)
-    return TimedLayers(file=candidate.file.file, engine=config.engine, times=times)
+    return TimedLayers(file=candidate.file.file, engine=candidate.config.engine, times=times)
+
+
+def _agent_layers(session: DeviceSession, candidate: Candidate) -> Layers:
+    answer = session.run_agent(
+        "layers",
+        _options(session.push(candidate.path), candidate.config),
+        what=f"{candidate.file.file} on {session.transport.address.label}",
+        timeout_s=TIMEOUT_S,
+    )
+    return answer.first(Layers)
 
 
 def _without(candidate: Candidate, why: str) -> TimedLayers:

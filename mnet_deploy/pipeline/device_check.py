@@ -1,13 +1,17 @@
 """What a device is, which engines fit it, which it has, and whether it is ready for a benchmark."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from mnet_deploy.errors import DeviceUnavailable
 from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.measurement.device_rules import SINCE_BOOT, THROTTLE_BITS
 from mnet_deploy.measurement.json_values import as_value
+from mnet_deploy.measurement.phone_text import state_text
 from mnet_deploy.measurement.text import device_text
+from mnet_deploy.pipeline.native_runtime import phone_problem
+from mnet_deploy.runners.native.engine_library import VERSIONS
 from mnet_deploy.runners.probe import probe_conditions, probe_device
 from mnet_deploy.runners.probe_answers import PythonOnDevice
 from mnet_deploy.runners.setup.device_python import DevicePython, device_python, look_for_python
@@ -15,7 +19,7 @@ from mnet_deploy.runners.setup.device_target import plan_for, probe_target, requ
 from mnet_deploy.runners.setup.wheels import Fit, WheelTarget, fits
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.deadline import Deadline
-from mnet_deploy.runners.transports.open_transport import open_transport, require_python_there
+from mnet_deploy.runners.transports.open_transport import open_transport
 from mnet_deploy.runners.transports.transport import Transport
 
 FORMAT = "mnet.device-check/1"
@@ -32,6 +36,8 @@ class DeviceCheck:
         target: what wheels have to fit; None if it has no Python that could be used.
         fits: for each engine its wheel, or why there is none; empty without `target`.
         python: the one that benchmarks use; None if there is none.
+        native_engines: version of each engine that our C program can bring to a phone; empty for other devices, which
+            are asked for Python's.
         problem: why it is not ready, and what to do; empty if it is ready.
     """
 
@@ -40,6 +46,7 @@ class DeviceCheck:
     target: WheelTarget | None = None
     fits: tuple[Fit, ...] = ()
     python: DevicePython | None = None
+    native_engines: Mapping[str, str] = field(default_factory=dict)
     problem: str = ""
 
     @property
@@ -57,6 +64,7 @@ class DeviceCheck:
             "conditions": as_value(self.conditions),
             "python": None if self.python is None else _python_json(self.python),
             "fits": [_fit_json(fit) for fit in self.fits],
+            "native_engines": dict(self.native_engines),
         }
 
 
@@ -66,7 +74,6 @@ def check_device(address: DeviceAddress) -> DeviceCheck:
     Raises:
         DeviceError: it cannot be reached, or is lost.
     """
-    require_python_there(address, "mnet device check")
     with open_transport(address) as transport:
         return check_on(transport, Deadline.after(TIMEOUT_S))
 
@@ -75,6 +82,10 @@ def check_on(transport: Transport, deadline: Deadline) -> DeviceCheck:
     """Look at the device that a transport leads to; see `check_device`."""
     device = probe_device(transport, deadline)
     conditions = probe_conditions(transport, deadline, busy=True)
+    if transport.address.scheme == "adb":
+        problem = phone_problem(device)
+        engines = {} if problem else VERSIONS
+        return DeviceCheck(device=device, conditions=conditions, native_engines=engines, problem=problem or "")
     try:
         interpreter, _ = probe_target(transport, deadline)
     except DeviceUnavailable as error:
@@ -93,7 +104,7 @@ def check_text(check: DeviceCheck) -> str:
     lines = [
         device_text(check.device),
         f"  clocks          {_clocks(check)}",
-        f"  state           {_state(check.conditions)}",
+        f"  state           {_state(check.device, check.conditions)}",
     ]
     if check.target is not None:
         lines.append(f"  userland        {check.target}")
@@ -101,6 +112,10 @@ def check_text(check: DeviceCheck) -> str:
     if check.python is not None:
         numpy = f", NumPy {check.python.numpy}" if check.python.numpy else ""
         lines.append(f"  python          {check.python.path} ({check.python.version}{numpy})")
+    if check.native_engines:
+        lines.append(f"  our C program   {_native_text(check.native_engines)}")
+    if check.device.android is not None:
+        lines.append("  benchmark_model is not looked for: bring it with mnet bench --benchmark-model FILE")
     return "\n".join([*lines, "ready" if check.ready else f"not ready: {check.problem}"])
 
 
@@ -150,14 +165,14 @@ def _mhz(clocks_hz: list[float]) -> str:
     return "/".join(f"{clock / 1e6:.0f}" for clock in clocks_hz) + " MHz"
 
 
-def _state(conditions: Conditions) -> str:
+def _state(device: DeviceInfo, conditions: Conditions) -> str:
     parts = []
     if conditions.temperature_c is not None:
         parts.append(f"{conditions.temperature_c:.1f} °C")
-    parts.append(throttle_text(conditions.throttle_bits))
+    parts.append(throttle_text(conditions.throttle_bits) if device.android is None else state_text(conditions))
     if conditions.busy_cores is not None:
         parts.append(f"{conditions.busy_cores:.1f} cores busy")
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))
 
 
 def _fit_text(fit: Fit, python: DevicePython | None) -> str:
@@ -166,6 +181,11 @@ def _fit_text(fit: Fit, python: DevicePython | None) -> str:
     if python is not None and fit.engine in python.engines:
         return f"installed: {python.engines[fit.engine] or 'version not known'}"
     return f"fits: {fit.wheel.version}" if fit.wheel else f"does not fit: {fit.reason.partition(': ')[2]}"
+
+
+def _native_text(engines: Mapping[str, str]) -> str:
+    named = ", ".join(f"{name} {version}" for name, version in engines.items())
+    return f"brings {named} (experimental: CPU only, with a C library of its own)"
 
 
 def _python_json(python: DevicePython) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from mnet_deploy.errors import DeviceUnavailable, SpecError
+from mnet_deploy.errors import SpecError
 from mnet_deploy.runners.transports.adb_transport import AdbTransport
 from mnet_deploy.runners.transports.address import DeviceAddress
 from mnet_deploy.runners.transports.local_transport import LocalTransport
@@ -28,11 +28,3 @@ def open_transport(address: DeviceAddress) -> Transport:
     if config and not Path(config).is_file():
         raise SpecError(f"{SSH_CONFIG} must name a file of ssh's configuration. Received: {config}")
     return SshTransport(address, config=Path(config).absolute() if config else None)
-
-
-def require_python_there(address: DeviceAddress, what: str) -> None:
-    """Raise `DeviceUnavailable` for a phone: `what` needs Python on the device, and a phone has none."""
-    if address.scheme == "adb":
-        raise DeviceUnavailable(
-            f"{address}: {what} does not work on phones yet; use local: or ssh://[user@]host[:port]"
-        )

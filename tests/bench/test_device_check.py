@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnet_deploy.cli import main
-from mnet_deploy.measurement.device_info import Conditions
+from mnet_deploy.measurement.device_info import Conditions, DeviceInfo
 from mnet_deploy.pipeline import device_check
 from mnet_deploy.pipeline.device_check import check_on, check_text, throttle_text
 from mnet_deploy.runners.transports import ssh_hosts
@@ -123,7 +123,7 @@ def test_throttle_bits_in_words(bits, expected):
 
 
 def test_a_state_that_nobody_knows_is_not_zero():
-    assert device_check._state(Conditions()) == "not known whether it throttles"
+    assert device_check._state(DeviceInfo(address="local:"), Conditions()) == "not known whether it throttles"
 
 
 def test_names_of_the_configuration_that_are_no_patterns(tmp_path, monkeypatch):

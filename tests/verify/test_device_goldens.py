@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from answering_tool import RUNNER, starts, write_tool
 from golden_copies import copy_to, shift_goldens, with_goldens
 
 from mnet_deploy.artifact import read_artifact, sidecar_path
@@ -20,6 +21,8 @@ from mnet_deploy.pipeline.golden_tolerance import Distance, Moved
 from mnet_deploy.pipeline.goldens import goldens_path, read_goldens
 from mnet_deploy.pipeline.goldens_text import device_replay_text
 from mnet_deploy.runners import local
+from mnet_deploy.runners.benchmark_model import tool_infer
+from mnet_deploy.runners.benchmark_model.flags import Flavour
 from mnet_deploy.runners.device_infer import infer_on_device
 from mnet_deploy.runners.device_programs import python_programs
 from mnet_deploy.runners.device_session import DeviceSession
@@ -172,6 +175,14 @@ def test_damaged_goldens_are_refused_before_the_device_is_asked(files, tmp_path,
         ),
         (("--engine", "onnxruntime"), "int8.tflite runs on litert or tflite-runtime"),
         (("--engine", "litert,litert"), "--engine is given twice"),
+        (("--delegate", "cpu"), "--delegate takes default, none, xnnpack, gpu, nnapi. Received: 'cpu'"),
+        (("--delegate", "gpu"), "--delegate gpu is of TensorFlow Lite's own tool: give --benchmark-model as well"),
+        (("--benchmark-model-sha256", "00"), "--benchmark-model-sha256 is of --benchmark-model. Received: it alone"),
+        (("--benchmark-model", "nowhere/tool"), "--benchmark-model is a file or an https address"),
+        (
+            ("--benchmark-model", "tool", "--engine", "litert"),
+            "--benchmark-model is the engine benchmark_model. Received: --engine litert, which leaves it out",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_refused(files, verify, options, message):
@@ -180,9 +191,12 @@ def test_what_does_not_go_together_is_refused(files, verify, options, message):
     assert message in said
 
 
-def test_an_engine_alone_is_refused(files, capsys):
-    assert main(["verify", str(files["int8.tflite"]), "--goldens", "--engine", "litert"]) == 2
-    assert "--engine is for --device. Received: it alone" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("option", "value"), [("--engine", "litert"), ("--delegate", "none"), ("--benchmark-model", "tool")]
+)
+def test_what_is_of_a_device_is_refused_without_one(files, capsys, option, value):
+    assert main(["verify", str(files["int8.tflite"]), "--goldens", option, value]) == 2
+    assert f"{option} is for --device. Received: it alone" in capsys.readouterr().err
 
 
 def test_a_file_of_another_name_is_refused(files, tmp_path, verify):
@@ -192,6 +206,93 @@ def test_a_file_of_another_name_is_refused(files, tmp_path, verify):
     status, _, said = verify(copy.rename(tmp_path / "model.bin"))
     assert status == 2
     assert "--device takes .tflite, .onnx and .ort files" in said
+
+
+@pytest.mark.parametrize("options", [("--delegate", "none"), ("--benchmark-model", "tool")])
+def test_what_is_of_tflite_files_is_refused_for_others(files, verify, options):
+    status, out, said = verify(files["int8.onnx"], *options)
+    assert (status, out) == (2, "")
+    assert f"{options[0]} is for .tflite files. Received: int8.onnx; leave it out" in said
+
+
+def test_the_delegates_are_those_that_were_named(files, figures):
+    _, found = figures(files["int8.tflite"], "--delegate", "none")
+    assert [(one["asked_delegate"], one["delegate"]) for one in found["replays"]] == [("none", "none")]
+    assert found["benchmark_model"] is None
+
+
+# The answers of TensorFlow Lite's own tool.
+
+
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Let a script be the tool, which no ELF file is: `tool(**what it does otherwise than the tool)` is the options."""
+
+    def make(**spec):
+        found = write_tool(tmp_path, **spec)
+        monkeypatch.setattr("mnet_deploy.pipeline.runtime_choice.find_tool", lambda source, *_, **__: found)
+        monkeypatch.setattr("mnet_deploy.pipeline.runtime_choice._require_fit", lambda tool, device: None)
+        return ("--benchmark-model", str(found.path))
+
+    return make
+
+
+def test_the_tool_answers_as_exported(files, figures, tool, tmp_path, device_folder):
+    """Integers with all kernels; floats with the usual ones, which the goldens were made with."""
+    status, found = figures(files["int8.tflite"], *tool())
+    assert (status, found["passed"]) == (0, True)
+    assert found["benchmark_model"] == {"sha256": "ab" * 32, "source": "https://x.org/1"}
+    default, none = found["replays"]
+    assert (default["asked_delegate"], default["delegate"]) == ("default", None)
+    assert (none["asked_delegate"], none["delegate"]) == ("none", "none")
+    for one in found["replays"]:
+        assert (one["engine"], one["engine_version"], one["same_engine"]) == ("benchmark_model", RUNNER, False)
+        assert (one["equal"], one["moved"], one["outputs"], one["moved_by_steps"]) == (True, 0, 40, {})
+    assert len(starts(tmp_path)) == 2 * found["images"]
+    assert list(device_folder.iterdir()) == []
+    _, found = figures(files["fp32.tflite"], *tool(), "--delegate", "xnnpack")
+    (one,) = found["replays"]
+    assert (one["asked_delegate"], one["delegate"], one["equal"]) == ("xnnpack", "xnnpack", True)
+
+
+def test_a_delegate_that_moves_outputs_is_told_by_steps(files, verify, tool):
+    """One that computes otherwise is told apart from one that computes as the export did."""
+    status, out, _ = verify(files["int8.tflite"], *tool(steps={"use_gpu": 100}), "--delegate", "gpu,none")
+    assert status == 1
+    rows = {line.split("  ")[-1] for line in out.splitlines() if line.startswith(f"benchmark_model {RUNNER}")}
+    assert rows == {"not as exported", "equal, bit for bit"}
+    assert "benchmark_model, gpu: 40 moved by 100" in out.splitlines()
+    assert "WARNING: benchmark_model, gpu: the answers are further apart than kernels differ" in out
+    assert "benchmark_model, none:" not in out
+
+
+def test_what_a_delegate_refuses_is_said_and_the_others_answer(files, figures, tool):
+    options = ("--delegate", "nnapi,gpu,xnnpack")
+    status, found = figures(files["int8.tflite"], *tool(nodes={"use_gpu": 12}, unknown=["use_nnapi"]), *options)
+    assert (status, found["passed"]) == (3, False)
+    assert [one["delegate"] for one in found["replays"]] == ["xnnpack"]
+    unknown, partly = found["refusals"]
+    assert unknown.startswith("int8.tflite on local (benchmark_model, nnapi delegate, 1 thread): ")
+    assert "does not know --use_nnapi=true and ran without" in unknown
+    assert "all nodes were to run on gpu. Received: 12 of 31" in partly
+    _, found = figures(files["int8.tflite"], *tool(nodes={"use_gpu": 12}), *options, "--benchmark-model-nodes", "12")
+    assert [one["delegate"] for one in found["replays"]] == ["nnapi", "gpu", "xnnpack"]
+
+
+def test_a_delegate_that_hangs_does_not_cost_the_answers_of_others(files, figures, tool, monkeypatch):
+    monkeypatch.setattr(tool_infer, "TIMEOUT_S", 5)
+    quick = {"engine": "reverse", "most_bytes": 10}
+    status, found = figures(files["int8.tflite"], *tool(hangs="use_gpu", **quick), "--delegate", "gpu,none")
+    assert status == 3
+    assert [(one["delegate"], one["passed"]) for one in found["replays"]] == [("none", False)]
+    (refusal,) = found["refusals"]
+    assert "gpu delegate, 1 thread): benchmark_model did not end within 5 s and was stopped" in refusal
+
+
+def test_a_tool_that_takes_no_inputs_is_refused_before_it_starts(files, verify, tool, tmp_path):
+    status, out, said = verify(files["int8.tflite"], *tool(flavour=Flavour.LITERT))
+    assert (status, out, starts(tmp_path)) == (2, "", [])
+    assert "goldens need TensorFlow Lite's benchmark_model (classic), which takes inputs and writes outputs" in said
 
 
 # What a device may send.
