@@ -28,7 +28,7 @@ def build(folder: Path, *, target: str = ARM64, loader: str = LOADER) -> Path:
         "-Wextra",
         "-Werror",
         "-D_DEFAULT_SOURCE",
-        f'-DLITERT_VERSION="{LITERT_VERSION}"',
+        f'-DLIBRARY_VERSION="{LITERT_VERSION}"',
         f"-I{ENGINE}",
     )
     link = (f"-Wl,--dynamic-linker={loader}", "-Wl,-z,now", library, "-lm", "-ldl", "-lpthread")

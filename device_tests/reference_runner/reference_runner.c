@@ -14,7 +14,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#define NAME "mnet-deploy reference runner 1, LiteRT " LITERT_VERSION
+#define NAME "mnet-deploy reference runner 1, LiteRT " LIBRARY_VERSION
 
 /* Bound by the loader already, as the tool's own functions of the library are: one of another version stops it. */
 extern int LiteRtCreateModelFromFd(void);
