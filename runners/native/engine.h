@@ -39,6 +39,7 @@ struct engine {
     const char *name; /* as --engine says it */
     const char *package; /* as `start` says it: the package that brings the same library for Python */
     const char *soname; /* what is loaded unless --library says otherwise */
+    const char *only_version; /* how its version has to begin; NULL: the library itself hands out what is called */
     /* Loads the library and checks that it is one that this program was written for. The version that is returned is
      * what the library itself says; NULL if it does not say. */
     const char *(*load)(const char *file);

@@ -263,6 +263,7 @@ const struct engine litert_engine = {
     .name = "litert",
     .package = "ai-edge-litert",
     .soname = "libLiteRt.so",
+    .only_version = LITERT_VERSION ".",
     .load = load,
     .open = open_model,
     .input_count = input_count,

@@ -13,7 +13,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define LITERT_WRITTEN_FOR "LiteRT 2.3 (ai-edge-litert 2.3)"
+#define LITERT_VERSION "2.3"
+#define LITERT_WRITTEN_FOR "LiteRT " LITERT_VERSION " (ai-edge-litert " LITERT_VERSION ")"
 
 typedef void *handle;
 

@@ -36,6 +36,10 @@ static const struct engine *choose_engine(const struct options *options) {
 static const char *load_engine(const struct engine *engine, const struct options *options) {
     const char *file = find_pair(&options->libraries, engine->name);
     const char *said = find_pair(&options->versions, engine->name);
+    const char *only = engine->only_version;
+    if (said != NULL && only != NULL && strncmp(said, only, strlen(only)) != 0)
+        refuse("engine_broken", "binary and library of different versions: this program was written for %s %s*, and "
+               "the library is of %s", engine->package, only, said);
     const char *own = engine->load(file != NULL ? file : engine->soname);
     if (own != NULL && said != NULL && strcmp(own, said) != 0)
         refuse("engine_broken", "expected version %s of %s. Received: %s", said, engine->package, own);
