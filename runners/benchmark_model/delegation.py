@@ -227,5 +227,5 @@ def _require_enough(proved: Delegated, how: set[Execution], delegate: Delegate, 
         asked = "all nodes" if least_nodes is None else f"at least {least_nodes} nodes"
         raise DeviceError(
             f"{asked} were to run on {delegate}. Received: {nodes}{total}; the rest ran on the processor. "
-            "Ask for fewer, or choose another delegate"
+            "Ask for fewer (--benchmark-model-nodes), or choose another delegate"
         )

@@ -60,7 +60,7 @@ _SIGNS = (
     _Sign(
         re.compile("Disallowed CPU fallback detected"),
         "the delegate does not take all of the model, as was required",
-        "ask for fewer nodes, or choose another delegate",
+        "leave that requirement out, or choose another delegate",
     ),
     _Sign(
         re.compile(r"[Ff]ailed to (?:load|read|compile)(?: the)? model|model identifier|not a (?:valid )?TFLite"),
