@@ -220,7 +220,12 @@ def _require_enough(proved: Delegated, how: set[Execution], delegate: Delegate, 
     complete = how == {Execution.COMPLETE} if how else proved.nodes is not None and proved.nodes == proved.total_nodes
     if proved.nodes is not None and proved.total_nodes is not None and proved.nodes != proved.total_nodes:
         complete = False
-    enough = complete if least_nodes is None or proved.nodes is None else proved.nodes >= least_nodes
+    if least_nodes is None:
+        enough = complete
+    elif proved.nodes is not None:
+        enough = proved.nodes >= least_nodes
+    else:
+        enough = complete or (Execution.PARTIAL in how and least_nodes <= 1)
     if not enough:
         nodes = "an unknown number" if proved.nodes is None else str(proved.nodes)
         total = "" if proved.total_nodes is None else f" of {proved.total_nodes}"

@@ -35,6 +35,8 @@ def with_lines(*lines):
         ([APPLIED.format("NNAPI", "completely")], Delegate.NNAPI, None, (None, None)),
         ([OLD, APPLIED.format("NNAPI", "completely")], Delegate.NNAPI, None, (31, None)),
         ([OLD], Delegate.NNAPI, 31, (31, None)),
+        ([APPLIED.format("XNNPACK", "partially")], Delegate.XNNPACK, 1, (None, None)),
+        ([APPLIED.format("XNNPACK", "completely")], Delegate.XNNPACK, 9, (None, None)),
         ([], Delegate.NONE, None, (0, None)),
     ],
 )
@@ -62,7 +64,7 @@ def test_what_is_proved(lines, delegate, least, proved):
         ([OLD], Delegate.NNAPI, None, "31; the rest"),
         ([OLD], Delegate.NNAPI, 32, "at least 32"),
         ([APPLIED.format("XNNPACK", "partially")], Delegate.XNNPACK, None, "an unknown number"),
-        ([APPLIED.format("XNNPACK", "partially")], Delegate.XNNPACK, 1, "an unknown number"),
+        ([APPLIED.format("XNNPACK", "partially")], Delegate.XNNPACK, 2, "an unknown number"),
         (
             ["Though GPU delegate is explicitly applied, the model graph will not be executed by the delegate."],
             Delegate.GPU,
