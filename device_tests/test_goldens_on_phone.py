@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from device_tests.mnet_runs import until
 from device_tests.phone_runs import PhoneRun
 from device_tests.reference_runner import build
 from mnet_deploy.artifact import read_artifact
@@ -41,7 +42,8 @@ def replay(fresh_phone, adb_server, tiny_models, tmp_path):
         with PhoneRun(tmp_path, *words, server=adb_server) as started:
             assert started.end() == status, started.said()
         assert started.leftovers(phone) == []
-        assert (phone.processes(), phone.temporary_files()) == ([], [])
+        assert phone.temporary_files() == []
+        until(lambda: not phone.processes(), "an end of the keeper's shell, which is the last one")
         found = json.loads(started.stdout)
         assert found["emulated"]
         return found, started
