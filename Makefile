@@ -142,17 +142,22 @@ links:  ## Lay the installed layout out as symlinks in .links/ (for mypy and pyr
 	@find -L .links/mnet_deploy -maxdepth 1 -type l -exec rm {} +
 	@cd .links/mnet_deploy && ln -sfn ../../mnet_deploy/* ../../converters ../../runners ../../models .
 
+TWO_AT_ONCE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: $(DEV)  ## pytest in 2 processes (ARGS="-k cost" and the like; ARGS="-n 0" for one)
-	@"$(BIN)/pytest" --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@"$(BIN)/pytest" $(TWO_AT_ONCE) $(ARGS)
 
-# The stand-in needs root: mounts, a network namespace, another architecture. A real device needs none.
+# Stand-ins need root: mounts, a network namespace, another architecture. A real device needs none, and is one: there
+# tests go one after the other.
+STAND_INS := $(if $(findstring ssh://,$(ARGS)),,yes)
+
 .PHONY: device-test
-device-test: $(DEV)  ## Tests on a stand-in Raspberry Pi (Linux with root or sudo), or ARGS="--device ssh://pi@HOST"
-	@as=; $(if $(findstring ssh://,$(ARGS)),,[ "$$(id -u)" -eq 0 ] || as='sudo -E env PYTHONDONTWRITEBYTECODE=1';) \
+device-test: $(DEV)  ## Tests on a stand-in Raspberry Pi and phone (root or sudo), or ARGS="--device ssh://pi@HOST"
+	@as=; $(if $(STAND_INS),[ "$$(id -u)" -eq 0 ] || as='sudo -E env PYTHONDONTWRITEBYTECODE=1';) \
 	[ -z "$$as" ] || command -v sudo >/dev/null || { \
 	  echo "make: device-test needs root, or sudo (mounts, a network namespace, another architecture)" >&2; exit 3; }; \
-	$$as "$(BIN)/pytest" -p no:cacheprovider device_tests $(ARGS)
+	$$as "$(BIN)/pytest" -p no:cacheprovider $(if $(STAND_INS),$(TWO_AT_ONCE)) device_tests $(ARGS)
 
 .PHONY: transcripts
 transcripts: $(DEV)  ## Record again what the fast tests replay, with the stand-in (root; nothing else may run)
@@ -170,6 +175,7 @@ oldest-engines: $(DEV)  ## Run our .onnx files in the oldest ONNX Runtimes (minu
 bench-self: $(DEV)  ## Measure the toolkit against the shortest script that does the same (CALIBRATION=, ROUNDS=)
 	@$(call hand_on,CALIBRATION ROUNDS) "$(BIN)/python" benchmarks/bench_self.py "$$@"
 	@"$(BIN)/python" benchmarks/agent_loop.py
+	@"$(BIN)/python" benchmarks/native_runner.py
 	@for threads in 1 2; do "$(BIN)/python" benchmarks/onnx_latency.py --threads $$threads || exit; done
 
 .PHONY: clean
