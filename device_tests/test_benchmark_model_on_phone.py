@@ -99,9 +99,11 @@ def candidate(model, **config):
     return Candidate(path=model, file=file, config=RunConfig(engine="benchmark_model", **config))
 
 
-def block(session, bundle, model, protocol=QUICK, **config):
+def block(session, bundle, model, protocol=QUICK, *, least_nodes=None, **config):
     tool = find_tool(str(bundle / "benchmark_model"), progress=Progress())
-    return ToolTimer(tool).time_block(session, candidate(model, **config), session.push(model), protocol)
+    return ToolTimer(tool, least_nodes=least_nodes).time_block(
+        session, candidate(model, **config), session.push(model), protocol
+    )
 
 
 def test_a_block(session, bundle, models):
@@ -130,6 +132,9 @@ def test_delegates(session, bundle, models):
 def test_a_delegate_that_does_not_take_all(session, bundle, models):
     with pytest.raises(CommandFailed, match="all nodes were to run on xnnpack"):
         block(session, bundle, models["int8"], delegate="xnnpack")
+    engine = block(session, bundle, models["int8"], delegate="xnnpack", least_nodes=1).engine
+    assert (engine.delegate, engine.delegated_nodes) == ("xnnpack", None)
+    assert "partially executed by the delegate" in engine.delegate_evidence
 
 
 def test_what_it_cannot_do(session, bundle, models):

@@ -4,7 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from mnet_deploy.errors import DeviceError, ResultFormatError
+from mnet_deploy.errors import CommandFailed, DeviceError, ResultFormatError
 from mnet_deploy.measurement.device_info import OFFICIAL_TOOL, EngineInfo
 from mnet_deploy.measurement.measurement import Block
 from mnet_deploy.measurement.run_config import BENCHMARK_MODEL, Protocol, RunConfig
@@ -84,7 +84,8 @@ class ToolTimer:
             self._blocks += 1
             path = f"{session.folder}/result-{self._blocks}.pb"  # a new name: what is there later is of this run
             try:
-                return run(replace(flags, result_path=path)), _pull(session, path)
+                result = run(replace(flags, result_path=path))
+                return result, _pull(session, path, what, result)
             except UnknownFlags as unknown:
                 if unknown.flags != f"--result_file_path={path}":
                     raise
@@ -120,11 +121,14 @@ def _lasting(flags: BenchmarkFlags, protocol: Protocol) -> BenchmarkFlags:
     )
 
 
-def _pull(session: DeviceSession, remote: str) -> bytes:
+def _pull(session: DeviceSession, remote: str, what: str, result: CommandResult) -> bytes:
     with tempfile.TemporaryDirectory(prefix="mnet-") as name:
         local = Path(name, "result.pb")
         session.allow(START_TIMEOUT_S)
-        session.transport.pull(remote, local, deadline=Deadline.after(START_TIMEOUT_S))
+        try:
+            session.transport.pull(remote, local, deadline=Deadline.after(START_TIMEOUT_S))
+        except CommandFailed as error:
+            raise failed(f"{what}: the result of benchmark_model cannot be had: {error}", result) from error
         return local.read_bytes()
 
 

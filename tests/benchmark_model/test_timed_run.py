@@ -30,7 +30,7 @@ flags = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
 unknown = [argument for argument in sys.argv[1:] if argument[2:].split("=")[0] in spec["unknown"]]
 if unknown:
     print("WARN: Unconsumed cmdline flags:", *unknown)
-elif "result_file_path" in flags:
+elif "result_file_path" in flags and spec["writes"]:
     open(flags["result_file_path"], "wb").write(bytes.fromhex(spec["result"]))
 print(spec["profile"] if flags.get("enable_op_profiling") == "true" else spec["stdout"], flush=True)
 print(spec["stderr"], file=sys.stderr, flush=True)
@@ -81,7 +81,16 @@ def tool(tmp_path):
     """Make a tool that behaves: `tool(**what it prints and how it ends)`; its `path` says what it is."""
 
     def make(flavour=Flavour.CLASSIC, companions=(), **spec):
-        known = {"stdout": log(), "stderr": "", "profile": "", "unknown": [], "sleep_s": 0, "signal": 0, "status": 0}
+        known = {
+            "stdout": log(),
+            "stderr": "",
+            "profile": "",
+            "unknown": [],
+            "sleep_s": 0,
+            "signal": 0,
+            "status": 0,
+            "writes": True,
+        }
         spec = known | {"result": result_file().hex(), "seen": str(tmp_path / "seen")} | spec
         path = tmp_path / "tool"
         path.write_text(TOOL.format(python=sys.executable, spec=json.dumps(spec)))
@@ -239,6 +248,7 @@ MANY_FLAGS = ["result_file_path", "warmup_min_secs"]
         ({"stdout": log(COUNT.replace("count=50", "count=9"))}, "is the file left over"),
         ({"result": result_file(mean_ms=2.2).hex()}, "is the file left over"),
         ({"result": "ff"}, "damaged"),
+        ({"writes": False}, r"the result of benchmark_model cannot be had: .*result-1\.pb"),
         ({"stdout": log(COUNT)[:300]}, "it was cut off, or the run failed"),
         ({"status": 1, "stderr": "ERROR: Benchmarking failed."}, r"exit status 1 \(Benchmarking failed\.\)"),
         (
