@@ -31,7 +31,9 @@ def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
         help="classic (TensorFlow Lite) or litert, where the file does not show it",
     )
     group.add_argument(
-        "--benchmark-model-nodes", metavar="N", help="a delegate has to take at least this many nodes (default: all)"
+        "--benchmark-model-nodes",
+        metavar="N",
+        help="how many nodes a delegate has to take (default: all; of xnnpack one)",
     )
     group.add_argument(
         "--benchmark-model-flag",

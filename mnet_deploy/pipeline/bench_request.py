@@ -22,7 +22,7 @@ class ToolRequest:
         library: libLiteRt.so that belongs to it, given the same way; None for the one beside it, if it needs any.
         library_sha256: of that.
         flavour: `classic` or `litert`; None where the file itself shows it.
-        delegated_nodes: how many nodes a delegate has to take, at least; None for all.
+        delegated_nodes: how many nodes a delegate has to take, at least; None for all of them, of XNNPACK one.
         flags: further ones, `name=value` each.
     """
 

@@ -29,7 +29,7 @@ class ToolTimer:
 
         Args:
             tool: that times.
-            least_nodes: how many nodes a delegate that was asked for has to take; all of them by default.
+            least_nodes: how many nodes a delegate that was asked for has to take; see `require_delegation` for None.
             peak_memory: let the tool watch its memory; that disturbs what it times.
         """
         self._tool = tool

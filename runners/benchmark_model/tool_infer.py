@@ -40,7 +40,7 @@ class _Run:
     Attributes:
         flags: but for those of the files.
         output: of the model.
-        least_nodes: that the delegate has to take; None for all.
+        least_nodes: that the delegate has to take; see `require_delegation` for None.
         what: is run, for messages.
     """
 
@@ -78,7 +78,7 @@ def infer_with_tool(
         inputs: [inputs, ...] in the model's own layout and element type; each is run as a batch of 1.
         config: of the engine `benchmark_model`; cores are not chosen, as they change no answer.
         output: of the model.
-        least_nodes: how many nodes a delegate that was asked for has to take; all of them by default.
+        least_nodes: how many nodes a delegate that was asked for has to take; see `require_delegation` for None.
 
     Raises:
         SpecError: the tool cannot be asked for that.
