@@ -14,6 +14,7 @@ from mnet_deploy.runners.transports.transport import CommandResult
 
 PROGRAM = "benchmark_model"
 _DELEGATE_FLAGS = ("use_xnnpack", "use_gpu", "use_nnapi")
+_FP16_FLAGS = ("gpu_precision_loss_allowed", "allow_fp16")  # of the classic tool, and of LiteRT's
 
 
 class UnknownFlags(CommandFailed):
@@ -38,15 +39,22 @@ def flags_of(config: RunConfig, remote: str) -> BenchmarkFlags:
     Raises:
         SpecError: the tool has no such flag or value.
     """
-    others = {}
+    others, gpu_fp16 = {}, True
     for option in config.session_options:
         name, found, value = option.partition("=")
         if not found or name.startswith("-"):
             raise SpecError(f"an option of benchmark_model is name=value, without dashes. Received: {option!r}")
         if name in _DELEGATE_FLAGS:
             raise SpecError(f"a delegate is proved from the log, and so has an option of its own. Received: {option!r}")
-        others[name] = value
-    return BenchmarkFlags(graph=remote, delegate=Delegate(config.delegate), threads=config.threads, others=others)
+        if name in _FP16_FLAGS and config.delegate == Delegate.GPU:
+            if value not in ("true", "false"):
+                raise SpecError(f"{name} is true or false. Received: {option!r}")
+            gpu_fp16 = value == "true"
+        else:
+            others[name] = value
+    return BenchmarkFlags(
+        graph=remote, delegate=Delegate(config.delegate), threads=config.threads, gpu_fp16=gpu_fp16, others=others
+    )
 
 
 def run_tool(

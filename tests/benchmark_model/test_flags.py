@@ -1,8 +1,10 @@
 import pytest
 
 from mnet_deploy.errors import SpecError
+from mnet_deploy.measurement.run_config import RunConfig
 from mnet_deploy.runners.benchmark_model.delegation import Delegate
 from mnet_deploy.runners.benchmark_model.flags import KNOWN_FLAGS, BenchmarkFlags, Flavour, flag_list
+from mnet_deploy.runners.benchmark_model.tool_run import flags_of
 
 GRAPH = "/data/local/tmp/a model.tflite"
 COMMON = (
@@ -115,3 +117,21 @@ def test_what_a_flavour_cannot_do(flavour, change, words):
 def test_impossible_settings(change):
     with pytest.raises(SpecError):
         BenchmarkFlags(graph=GRAPH, **change)
+
+
+@pytest.mark.parametrize(
+    ("flavour", "option", "written"),
+    [
+        (Flavour.CLASSIC, "gpu_precision_loss_allowed=false", "--gpu_precision_loss_allowed=false"),
+        (Flavour.LITERT, "allow_fp16=false", "--allow_fp16=false"),
+    ],
+)
+def test_a_user_may_have_the_gpu_compute_with_32_bits(flavour, option, written):
+    config = RunConfig(engine="benchmark_model", delegate="gpu", session_options=(option,))
+    assert written in flag_list(flags_of(config, "m.tflite"), flavour)
+
+
+def test_whether_the_gpu_may_round_is_true_or_false():
+    config = RunConfig(engine="benchmark_model", delegate="gpu", session_options=("allow_fp16=0",))
+    with pytest.raises(SpecError, match=r"^allow_fp16 is true or false"):
+        flags_of(config, "m.tflite")
