@@ -263,19 +263,36 @@ def test_a_place_that_runs_nothing(fresh_phone):
     assert_as_before(phone, before)
 
 
+def fill(file):
+    """Let a file grow until its file system is full."""
+    with suppress(OSError), file.open("wb", buffering=0) as stream:
+        while stream.write(bytes(4096)):
+            pass
+
+
 def test_full_storage(fresh_phone):
     phone = fresh_phone(storage_bytes=1 << 20)
     filler = phone.path(f"{FOLDER}/filler")
-    with suppress(OSError), filler.open("wb", buffering=0) as stream:
-        while stream.write(bytes(4096)):
-            pass
+    fill(filler)
     before = state(phone)
-    keeper = Keeper(way_to(phone))
     message = f"{FOLDER} cannot be used: No space left on device"
-    assert keeper.says() == {"event": "refused", "kind": "system", "message": message}
+    assert Keeper(way_to(phone)).says() == {"event": "refused", "kind": "system", "message": message}
     assert_as_before(phone, before)
     filler.unlink()
     assert_works(phone)
+
+
+def test_storage_that_fills_up_meanwhile(fresh_phone):
+    phone = fresh_phone(storage_bytes=1 << 20)
+    filler = phone.path(f"{FOLDER}/filler")
+    fill(filler)
+    before = state(phone)
+    filler.unlink()
+    keeper = Keeper(way_to(phone))
+    start_in(keeper.ready()["folder"], keeper.adb)
+    fill(filler)
+    assert keeper.end() == {"event": "end", "why": "end", "not_restored": []}
+    assert_as_before(phone, before)
 
 
 def test_a_place_that_is_not_there(phone, adb):
