@@ -66,6 +66,7 @@ class DelegateReplay:
             "outputs": moved.outputs,
             "moved": moved.count,
             "moved_by_steps": steps,
+            "furthest": [as_value(one) for one in moved.furthest],
             "distance": replay.distance.to_json(),
             "share_of_tolerance": share if isfinite(share) else None,
         }

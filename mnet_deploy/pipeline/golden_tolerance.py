@@ -1,6 +1,6 @@
 """How far two sets of answers of one file are apart, and how far they may be."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import inf, isfinite
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ QUANTISED_MARGIN, FLOAT_MARGIN = 2.0, 4.0
 # float16 weights may be computed with in float16; what is quantised inside moves in steps of 8 bits.
 _FLOAT_STEPS = {"fp32": 2.0**-16, "fp16": 2.0**-11}
 _QUANTISED_STEP = 2.0**-8
+MOST_LISTED = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,23 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MovedOutput:
+    """One value that differs.
+
+    Attributes:
+        image: number of the golden image, from 0.
+        output: number of the value among the image's, from 0: the class.
+        golden: what it was.
+        answered: what it is.
+    """
+
+    image: int
+    output: int
+    golden: float
+    answered: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """How many single values of two sets of answers differ.
 
@@ -65,11 +83,13 @@ class Moved:
         outputs: how many values there are.
         count: how many differ, in any bit.
         by_steps: of integers, how many differ by how much; None of floats, and where the shapes differ.
+        furthest: the values of integers that are furthest apart, at most `MOST_LISTED`, the furthest first.
     """
 
     outputs: int
     count: int
     by_steps: dict[int, int] | None
+    furthest: tuple[MovedOutput, ...] = field(default=(), compare=False)
 
     @classmethod
     def between(cls, expected: NDArray[Any], actual: NDArray[Any]) -> Self:
@@ -83,7 +103,22 @@ class Moved:
         apart = np.abs(expected.astype(np.int64) - actual.astype(np.int64))
         steps, counts = np.unique(apart[apart > 0], return_counts=True)
         by_steps = dict(zip(steps.tolist(), counts.tolist(), strict=True))
-        return cls(outputs=actual.size, count=sum(by_steps.values()), by_steps=by_steps)
+        count = sum(by_steps.values())
+        return cls(outputs=actual.size, count=count, by_steps=by_steps, furthest=_furthest(expected, actual, apart))
+
+
+def _furthest(expected: NDArray[Any], actual: NDArray[Any], apart: NDArray[np.int64]) -> tuple[MovedOutput, ...]:
+    """Return the values that differ most; of equal ones the first."""
+    images = apart.reshape(len(apart), -1)
+    order = np.argsort(-images, axis=None, kind="stable")[:MOST_LISTED]
+    places = [divmod(int(place), images.shape[1]) for place in order if images.flat[place]]
+    golden, answered = expected.reshape(images.shape), actual.reshape(images.shape)
+    return tuple(
+        MovedOutput(
+            image=image, output=output, golden=golden[image, output].item(), answered=answered[image, output].item()
+        )
+        for image, output in places
+    )
 
 
 def unit_of(artifact: Artifact) -> str:

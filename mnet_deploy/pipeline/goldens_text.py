@@ -10,6 +10,7 @@ from mnet_deploy.pipeline.golden_tolerance import Distance, Moved
 from mnet_deploy.pipeline.goldens import GoldenReplay
 from mnet_deploy.text_table import render_table
 
+MOST_OUTPUTS_LISTED = 3
 MOST_STEPS_LISTED = 6
 _OTHER_FILE = "WARNING: the file is not the one that was exported, its sha256 differs: copy it again"
 
@@ -104,9 +105,20 @@ def _delegate(one: DelegateReplay) -> str:
 def _remarks(one: DelegateReplay) -> Iterator[str]:
     who = f"{one.answered.engine}, {_delegate(one)}"
     if by_steps := _steps(one.replay.moved):
-        yield f"{who}: {by_steps}"
+        yield f"{who}: {by_steps}; {_furthest(one.replay)}"
     for warning in _warnings(one.replay):
         yield warning.replace("WARNING: ", f"WARNING: {who}: ", 1)
+
+
+def _furthest(replay: GoldenReplay) -> str:
+    """Return the outputs that moved most, with the names of their classes."""
+    labels = replay.artifact.labels or ()
+    listed = [
+        f"{labels[each.output] if each.output < len(labels) else f'output {each.output}'} of image {each.image} "
+        f"({each.golden} -> {each.answered})"
+        for each in replay.moved.furthest[:MOST_OUTPUTS_LISTED]
+    ]
+    return f"most: {', '.join(listed)}"
 
 
 def _steps(moved: Moved) -> str:
