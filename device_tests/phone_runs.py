@@ -29,22 +29,13 @@ class PhoneRun(Run):
 
         until(there, f"round {number}")
 
-    def until_running(self, phone, command):
-        """Wait until a program with that in its command line runs on the phone."""
-
-        def there():
-            self._require_life(command)
-            self.said()
-            return runs(phone, command)
-
-        until(there, command)
-
     def leftovers(self, phone):
         return [*super().leftovers(phone), *clients(self._adb, phone.serial)]
 
 
 def runs(phone, command):
-    return any(command in each for each in phone.processes())
+    """Whether a program with that in its command line runs, and not only the shell that starts it."""
+    return any(command in each and not each.startswith("sh -c ") for each in phone.processes())
 
 
 def clients(adb, serial):

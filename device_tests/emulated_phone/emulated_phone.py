@@ -213,17 +213,22 @@ class EmulatedPhone:
 
     def processes(self) -> list[str]:
         """Return the command lines inside."""
-        return [" ".join(words) for _, words in self._commands()]
+        return [" ".join(words) for _, words in self.commands()]
 
-    def kill(self, part: str, number: int = signal.SIGKILL) -> None:
-        """Send a signal to the programs inside with that in their command line, but not to those that started them."""
-        found = {pid for pid, words in self._commands() if part in " ".join(words)}
-        if not found:
-            raise StandInError(f"no program inside has {part!r}: {self.processes()}")
-        for pid in found - {_parent(pid) for pid in found}:
-            os.kill(pid, number)
+    def kill(self, part: str, number: int = signal.SIGKILL) -> bool:
+        """Send a signal to a program inside with that in its command line; return whether there is one.
 
-    def _commands(self) -> Iterator[tuple[int, list[str]]]:
+        A shell around it does not count: `sh -c TEXT sh ARGUMENT...`, where the program is among the arguments.
+        """
+        for pid, words in self.commands():
+            if part in " ".join(words) and words[3:4] != ["sh"]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+                    return True
+        return False
+
+    def commands(self) -> Iterator[tuple[int, list[str]]]:
+        """Give the processes inside: number on this machine, and command line."""
         own = Path(f"/proc/{self._first()}/ns/pid").readlink()
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -305,9 +310,3 @@ class EmulatedPhone:
         self._process.stdin.flush()
         if self._process.stdout.readline() != "done\n":
             raise StandInError(f"the stand-in phone refused the order {line!r}")
-
-
-def _parent(pid: int) -> int | None:
-    with contextlib.suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
-    return None
