@@ -12,10 +12,14 @@ from collections.abc import Sequence
 
 # The parentheses keep this shell alive whatever the program is.
 _AROUND = r"""mark=$1; shift; printf '%s\n' "$mark"; (exec "$@"); printf '\n%s %d\n' "$mark" "$?" >&2"""
-# A shell function: the SHA-256 of its input, with the tool of Linux and Android or that of macOS.
+# A shell function: the SHA-256 of its input, with the tool of Linux and Android (from 8 on: AOSP's
+# shell_and_utilities/README.md) or that of macOS.
 SHA256 = """sha256() {
     if command -v sha256sum >/dev/null; then set -- "$(sha256sum)"; else set -- "$(shasum -a 256)"; fi
     printf '%s\\n' "${1%% *}"
+}
+command -v sha256sum >/dev/null || command -v shasum >/dev/null || {
+    echo 'there is no sha256sum to compare files with (Android has one from 8 on)' >&2; exit 1
 }
 """
 _SIGNAL_BASE = 128  # a shell's exit status for a program that signal N ended is 128 + N

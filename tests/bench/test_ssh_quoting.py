@@ -190,6 +190,17 @@ def test_without_sha256sum_there_is_shasum(ssh, stand_in, tmp_path):
     assert (tmp_path / "there").read_bytes() == b"content"
 
 
+def test_without_either_the_device_cannot_compare(ssh, stand_in, tmp_path):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "sh").symlink_to(shutil.which("sh"))
+    stand_in(f'PATH={tools} exec sh -c "$1"')
+    (tmp_path / "here").write_bytes(b"content")
+    with pytest.raises(CommandFailed, match="there cannot be written: there is no sha256sum to compare files with"):
+        ssh.push(tmp_path / "here", str(tmp_path / "there"), deadline=Deadline.after(SOON))
+    assert not (tmp_path / "there").exists()
+
+
 def test_a_push_that_is_cut_off_leaves_nothing_there(ssh, stand_in, tmp_path):
     (tmp_path / "here").write_bytes(b"content" * 1000)
     (tmp_path / "folder").mkdir()
