@@ -150,10 +150,10 @@ test: $(DEV)  ## pytest in 2 processes (ARGS="-k cost" and the like; ARGS="-n 0"
 
 # Stand-ins need root: mounts, a network namespace, another architecture. A real device needs none, and is one: there
 # tests go one after the other.
-STAND_INS := $(if $(findstring ssh://,$(ARGS)),,yes)
+STAND_INS := $(if $(findstring ssh://,$(ARGS))$(findstring adb://,$(ARGS)),,yes)
 
 .PHONY: device-test
-device-test: $(DEV)  ## Tests on a stand-in Raspberry Pi and phone (root or sudo), or ARGS="--device ssh://pi@HOST"
+device-test: $(DEV)  ## Tests on a stand-in Raspberry Pi and phone (root or sudo), or ARGS="--device ADDRESS"
 	@as=; $(if $(STAND_INS),[ "$$(id -u)" -eq 0 ] || as='sudo -E env PYTHONDONTWRITEBYTECODE=1';) \
 	[ -z "$$as" ] || command -v sudo >/dev/null || { \
 	  echo "make: device-test needs root, or sudo (mounts, a network namespace, another architecture)" >&2; exit 3; }; \

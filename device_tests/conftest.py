@@ -1,4 +1,4 @@
-"""Fixtures of the device tests: a stand-in Raspberry Pi, or a real device given with --device."""
+"""Fixtures of the device tests: a stand-in Raspberry Pi and phone, or a real one given with --device."""
 
 import importlib.util
 import shutil
@@ -18,12 +18,17 @@ from device_tests.emulated_phone.emulated_phone import AdbServer, EmulatedPhone
 from device_tests.emulated_pi import build
 from device_tests.emulated_pi.emulated_pi import EmulatedPi
 from device_tests.emulated_pi.host import StandInError
+from device_tests.real_phone import RealPhone, UsersAdbServer
 from device_tests.real_pi import RealPi
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("device")
-    group.addoption("--device", metavar="ssh://[USER@]HOST[:PORT]", help="a real device instead of the stand-in")
+    group.addoption(
+        "--device",
+        metavar="ADDRESS",
+        help="a real device instead of the stand-ins: ssh://[USER@]HOST[:PORT], or adb://[SERIAL], a phone",
+    )
     group.addoption("--device-python", default="python3", help="its Python with the engines (default: %(default)s)")
 
 
@@ -59,7 +64,10 @@ def pytest_collection_finish(session):
 @pytest.fixture(scope="session")
 def pi(pytestconfig):
     """A running Raspberry Pi 4 for all tests that leave it as they found it."""
-    if address := pytestconfig.getoption("--device"):
+    address = pytestconfig.getoption("--device")
+    if address and not address.startswith("ssh://"):
+        pytest.skip("needs a Raspberry Pi, and --device gives another device: --device ssh://[USER@]HOST[:PORT]")
+    if address:
         yield RealPi(address, pytestconfig.getoption("--device-python"))
     else:
         with EmulatedPi("pi4") as started:
@@ -86,7 +94,12 @@ def adb_of(name):
 
 @pytest.fixture(scope="module", params=["on PATH", "of adbutils"])
 def adb_server(request):
-    """Run an adb server for stand-in phones alone."""
+    """Run an adb server for stand-in phones alone; a real phone has the user's own."""
+    if address := request.config.getoption("--device"):
+        if not address.startswith("adb://"):
+            pytest.skip("needs a phone, and --device gives another device: --device adb://[SERIAL]")
+        yield UsersAdbServer()
+        return
     with AdbServer(adb_of(request.param)) as started:
         yield started
 
@@ -96,6 +109,14 @@ def fresh_phone(adb_server):
     """Start stand-in phones for one test: `fresh_phone(**options of EmulatedPhone)`."""
     with ExitStack() as stack:
         yield lambda **options: stack.enter_context(EmulatedPhone(adb_server, **options))
+
+
+@pytest.fixture
+def phone(request, adb_server):
+    """A running phone, real or not."""
+    if address := request.config.getoption("--device"):
+        return RealPhone(address, adb_server)
+    return request.getfixturevalue("fresh_phone")()
 
 
 @pytest.fixture

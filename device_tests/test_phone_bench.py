@@ -13,7 +13,6 @@ from mnet_deploy.runners.native.engine_library import VERSIONS, arm_library
 from mnet_deploy.runners.transports.deadline import Deadline
 
 pytestmark = [
-    pytest.mark.emulated_only,
     pytest.mark.timeout(900),
     pytest.mark.parametrize("adb_server", ["on PATH"], indirect=True),
 ]
@@ -24,9 +23,8 @@ EMULATED = "emulated by qemu-user: times say nothing of a real device"
 
 
 @pytest.fixture
-def mnet(fresh_phone, adb_server, tmp_path):
+def mnet(phone, adb_server, tmp_path):
     """Run `mnet` with a phone to its end and return the run; it leaves nothing on either side."""
-    phone = fresh_phone()
     count = 0
 
     def run(*words, status=0):
@@ -41,7 +39,6 @@ def mnet(fresh_phone, adb_server, tmp_path):
         assert phone.temporary_files() == []
         return started
 
-    run.phone = phone
     return run
 
 
@@ -54,11 +51,15 @@ def tool(tmp_path_factory):
     return build.build(folder)
 
 
+def emulated(phone):
+    return "qemu-user" if hasattr(phone, "set_state") else None
+
+
 def rules_of(measurement):
     return {reason["rule"] for reason in measurement["reasons"]}
 
 
-def test_both_formats_run_in_our_own_program(mnet, tiny_models):
+def test_both_formats_run_in_our_own_program(mnet, phone, tiny_models):
     run = mnet("bench", *tiny_models.values(), *TWO_BLOCKS, "--json")
     document = json.loads(run.stdout)
     measured = document["measurements"]
@@ -70,15 +71,17 @@ def test_both_formats_run_in_our_own_program(mnet, tiny_models):
         assert (engine["runner"], engine["python"]) == ("mnet-runner", None)
         assert engine["c_library"].startswith("glibc 2.")
         assert len(engine["runner_sha256"]) == 64
-        assert one["config"]["cpu_affinity"] == engine["affinity"] == FAST_CORES
-        assert (device["android"]["release"], device["emulated"]) == ("14", "qemu-user")
+        assert one["config"]["cpu_affinity"] == (FAST_CORES if emulated(phone) else engine["affinity"])
+        assert device["emulated"] == emulated(phone)
+        assert int(device["android"]["sdk"]) >= 26
         assert len(one["latency_s"]) == sum(block["count"] for block in one["blocks"])
-        assert one["before"]["thermal_status"] == one["after"]["thermal_status"] == 0
+        assert one["after"]["thermal_status"] == 0 or not emulated(phone)
         assert "glibc_on_android" in rules_of(one)
     assert [warning for warning in document["warnings"] if warning.startswith("models run in this toolkit's own C")]
     assert len(run.stored()) == 1
 
 
+@pytest.mark.emulated_only
 def test_the_table_says_what_ran_where(mnet, tiny_models):
     run = mnet("bench", tiny_models[".tflite"], *ONE_BLOCK)
     lines = run.stdout.splitlines()
@@ -90,6 +93,7 @@ def test_the_table_says_what_ran_where(mnet, tiny_models):
     assert any("emulated" in line and "SUSPECT" in line for line in lines)
 
 
+@pytest.mark.emulated_only
 def test_the_official_tool_gives_summaries_and_is_named_for_what_it_is(mnet, tiny_models, tool):
     options = ("--benchmark-model", tool, "--benchmark-model-flavour", "classic", "--delegate", "xnnpack,none")
     run = mnet("bench", tiny_models[".tflite"], *options, *TWO_BLOCKS, "--json")
@@ -101,14 +105,15 @@ def test_the_official_tool_gives_summaries_and_is_named_for_what_it_is(mnet, tin
         assert one["engine"]["runner"].startswith("mnet-deploy reference runner")
         assert one["engine"]["runner_source"].startswith(str(tool))
         assert {"summary_only", "reference_runner"} <= rules_of(one)
-    nodes = [one["engine"]["delegated_nodes"] for one in document["measurements"]]
-    assert nodes[0] > 20
-    assert nodes[1] == 0
+    with_delegate, without = (one["engine"] for one in document["measurements"])
+    assert "executed by the delegate" in with_delegate["delegate_evidence"]
+    assert without["delegated_nodes"] == 0
     assert not [warning for warning in document["warnings"] if "C program" in warning]
 
 
-def test_a_phone_is_checked_and_listed(mnet, adb_server, tmp_path, tiny_models):
-    mnet.phone.set_state(thermal_status=2, battery_level=11)
+@pytest.mark.emulated_only
+def test_a_phone_is_checked_and_listed(mnet, phone, adb_server, tmp_path):
+    phone.set_state(thermal_status=2, battery_level=11)
     check = mnet("device", "check", "--json")
     found = json.loads(check.stdout)
     assert (found["ready"], found["native_engines"]) == (True, VERSIONS)
@@ -120,7 +125,7 @@ def test_a_phone_is_checked_and_listed(mnet, adb_server, tmp_path, tiny_models):
     folder.mkdir()
     with PhoneRun(folder, "device", "list", "--json", server=adb_server) as listed:
         assert listed.end() == 0
-    phones = [one for one in json.loads(listed.stdout)["devices"] if one["address"] == mnet.phone.address]
+    phones = [one for one in json.loads(listed.stdout)["devices"] if one["address"] == phone.address]
     assert [(one["answers"], one["state"]) for one in phones] == [(True, "answers")]
 
 
