@@ -94,7 +94,7 @@ def block_s(command: Sequence[str]) -> float:
         events = [json.loads(line) for line in process.stdout]
         if process.wait(TIMEOUT_S) != 0:
             raise RuntimeError(f"{command[0]} failed: {events}")
-    return median(value for event in events if event["event"] == "samples" for value in event["latency_s"])
+    return median([float(value) for event in events if event["event"] == "samples" for value in event["latency_s"]])
 
 
 if __name__ == "__main__":
