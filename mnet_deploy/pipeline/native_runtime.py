@@ -9,7 +9,7 @@ from mnet_deploy.measurement.device_info import DeviceInfo
 from mnet_deploy.measurement.run_config import BENCHMARK_MODEL
 from mnet_deploy.pipeline.device_runtime import DeviceRuntime
 from mnet_deploy.progress import Progress
-from mnet_deploy.runners.benchmark_model.tool import HOW_TO_GET
+from mnet_deploy.runners.benchmark_model.tool import HOW_TO_GET, TFLITE_NIGHTLY
 from mnet_deploy.runners.device_programs import Agent, phone_keeper, python_keeper
 from mnet_deploy.runners.elf import GlibcVersion
 from mnet_deploy.runners.native.bundle import HOST, PHONE, PI, native_bundle
@@ -23,6 +23,10 @@ from mnet_deploy.runners.transports.transport import Transport
 ABI = "arm64-v8a"
 COMPILER = "ziglang"
 BRING_THE_TOOL = f"bring the official tool with --benchmark-model FILE ({HOW_TO_GET})"
+BRING_THE_32_BIT_TOOL = (
+    f"bring the official tool with --benchmark-model FILE (TensorFlow Lite's is at {TFLITE_NIGHTLY}"
+    "android_arm_benchmark_model)"
+)
 NOTE = (
     "models run in this toolkit's own C program, which is experimental: on the processor only, in the engine's Linux "
     f"build with a C library of its own. For what apps run, {BRING_THE_TOOL}"
@@ -51,7 +55,8 @@ def phone_problem(device: DeviceInfo) -> str | None:
     """Return why our C program cannot run on a phone, and what to do; None if it can."""
     abis = device.android.abis if device.android else ()
     if ABI not in abis:
-        return f"it runs {', '.join(abis) or 'nothing that it names'}, and our C program is for {ABI}; {BRING_THE_TOOL}"
+        known = ", ".join(abis) or "nothing that it names"
+        return f"it runs {known}, and our C program is for {ABI}; {BRING_THE_32_BIT_TOOL}"
     if find_spec(COMPILER) is None:
         return f"our C program has to be built first: pip install 'mnet-deploy[android]'; or {BRING_THE_TOOL}"
     return None

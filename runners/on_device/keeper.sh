@@ -123,8 +123,8 @@ require_programs_to_run() {
     problem=$({ print -r -- "#!$(command -v sh)" >"$folder/may-run" && chmod 700 "$folder/may-run"; } 2>&1) ||
         refuse_system "$problem"
     if ! "$folder/may-run" </dev/null >/dev/null 2>&1; then
-        refuse noexec "programs cannot be run from $place on this phone; give it another folder that the shell may write \
-to, and that is mounted without noexec"
+        refuse noexec "programs cannot be run from $place on this phone: it is mounted with noexec, or the phone's \
+security policy forbids it; use another phone"
     fi
     rm -f "$folder/may-run"
 }
