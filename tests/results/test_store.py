@@ -203,6 +203,7 @@ def test_a_raw_file_that_was_changed_is_an_error(measurement, saved):
         gzip.compress(b'{"format": "mnet.raw/1", "measurements": [{"blocks": []}]}'),
         gzip.compress(b"[" * 100_000),
     ],
+    ids=range(8),  # the content has the time in it, and processes that share tests have to agree on names
 )
 def test_a_raw_file_that_is_none_is_an_error_although_its_sum_is_right(measurement, saved, content):
     files = saved(measurement())
