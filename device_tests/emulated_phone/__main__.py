@@ -8,6 +8,7 @@ attributes of phone_state.State), `clock HERTZ` (the highest of the fastest core
 import argparse
 import json
 import shutil
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ def main() -> int:
     parser.add_argument("--storage", type=int, default=1 << 28, metavar="BYTES", help="size of /data/local/tmp")
     parser.add_argument("--noexec", action="store_true", help="nothing in /data/local/tmp may be run")
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it cleans up then, too
     try:
         files.rootfs(PHONES[args.hardware].architecture)
         adb = args.adb or Path(shutil.which("adb") or "adb")
