@@ -168,6 +168,16 @@ static struct npy open_answers(const struct options *options, const struct tenso
     return create_npy(options->outputs, answer->element, answer->rank, sizes);
 }
 
+/* Refuses an answer that does not go into one array with the first one. */
+static void require_alike(const struct tensor *answer, const struct tensor *first, int64_t index) {
+    bool alike = answer->element == first->element && answer->rank == first->rank;
+    for (size_t place = 0; alike && place < first->rank; place++)
+        alike = answer->sizes[place] == first->sizes[place];
+    if (!alike)
+        refuse("failed", "input %lld: expected an answer of the first one's shape. Received: another; give the inputs "
+               "one at a time", (long long)index);
+}
+
 static void infer(const struct options *options) {
     if (options->tensors != NULL || options->tensors_out != NULL)
         refuse("option_refused", "this program keeps no tensors inside a model; the agent, with Python, does");
@@ -176,7 +186,7 @@ static void infer(const struct options *options) {
     struct npy inputs = open_npy(options->inputs), answers = {0};
     if (engine->input_count() != 1)
         refuse("failed", "expected a model with one input. Received: %zu", engine->input_count());
-    struct tensor given = engine->input(0), answer = {0};
+    struct tensor given = engine->input(0), first = {0};
     require_fitting(&inputs, &given);
     size_t given_bytes = size_of(&given);
     void *values = allocate(given_bytes), *answered = NULL;
@@ -186,11 +196,13 @@ static void infer(const struct options *options) {
         const char *failure = engine->invoke();
         if (failure != NULL)
             refuse("failed", "input %lld: %s", (long long)index, failure);
+        struct tensor answer = engine->output();
         if (answered == NULL) {
-            answer = engine->output();
-            answered = allocate(size_of(&answer));
-            answers = open_answers(options, &answer, inputs.sizes[0]);
+            first = answer;
+            answered = allocate(size_of(&first));
+            answers = open_answers(options, &first, inputs.sizes[0]);
         }
+        require_alike(&answer, &first, index);
         engine->read_output(answered, size_of(&answer));
         write_entries(&answers, answered, size_of(&answer));
     }

@@ -73,6 +73,7 @@ def models(tmp_path_factory):
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     (folder / "failing.onnx").write_bytes(failing_onnx())
+    (folder / "places.onnx").write_bytes(places_onnx())
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(folder / "fp32.ort")
     options.add_session_config_entry("session.save_model_format", "ORT")
@@ -93,6 +94,14 @@ def failing_onnx():
     ]
     given, answered = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
     graph = helper.make_graph(nodes, "failing", [given], [answered], values)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
+
+
+def places_onnx():
+    """Return a model that answers with the places of what is not zero, so that its values decide on the shape."""
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4])
+    answered = helper.make_tensor_value_info("y", TensorProto.INT64, [2, "count"])
+    graph = helper.make_graph([helper.make_node("NonZero", ["x"], ["y"])], "places", [given], [answered])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8).SerializeToString()
 
 
@@ -237,6 +246,14 @@ def test_what_cannot_be_done_is_one_error_line(runner, models, tmp_path, name, o
     assert (error.kind, said in error.message) == (kind, True), error
     assert error.engine == (options[1] if "--engine" in options else None)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("counts", [(4, 1), (1, 4)])
+def test_answers_of_several_shapes_are_refused(runner, models, tmp_path, counts):
+    np.save(tmp_path / "in.npy", np.array([[place < count for place in range(4)] for count in counts], np.float32))
+    files = ("--inputs", tmp_path / "in.npy", "--outputs", tmp_path / "out.npy")
+    error = refusal(runner, "infer", models["places.onnx"], *files)
+    assert (error.kind, error.message.partition(":")[0]) == ("failed", "input 1")
 
 
 def test_layers_are_the_agents(runner, models):
