@@ -22,6 +22,14 @@ def cache_home() -> Path:
     return (Path(base) if base.startswith("/") else Path.home() / ".cache") / "mnet-deploy"
 
 
+def from_home(path: str) -> Path:
+    """Return a path with `~` as the user's folder; where there is no such user, it is a name like any other."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def kept_folder(name: str, make: Callable[[Path], None], deadline: Deadline) -> Path:
     """Return the folder of that name, whole; where it is missing or was changed, it is made.
 

@@ -22,6 +22,7 @@ LARGEST_BYTES = 256 << 20  # a benchmark_model with all of TensorFlow's ops has 
 TIMEOUT_S = 600.0
 STALLED_S = 30.0
 _CHUNK_BYTES = 1 << 18
+_MOST_DIGITS = 18
 _ADDRESS = re.compile("[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _OTHERWISE = "or get it in another way and give its path"
 
@@ -31,7 +32,7 @@ class Response(Protocol):
 
     headers: Mapping[str, str]
 
-    def read(self, amount: int, /) -> bytes: ...
+    def read1(self, amount: int, /) -> bytes: ...
 
     def close(self) -> None: ...
 
@@ -151,9 +152,9 @@ def _get(url: str, opener: Opener, progress: Progress) -> bytes:
 
 def _content(url: str, response: Response, deadline: Deadline, progress: Progress) -> bytes:
     size = response.headers.get("Content-Length", "")
-    expected = int(size) if size.isascii() and size.isdecimal() else None
+    expected = int(size) if size.isascii() and size.isdecimal() and len(size) <= _MOST_DIGITS else None
     content = bytearray()
-    while chunk := response.read(_CHUNK_BYTES):
+    while chunk := response.read1(_CHUNK_BYTES):  # what has arrived: to wait for more would outlast the deadline
         content += chunk
         if max(len(content), expected or 0) > LARGEST_BYTES:
             raise SpecError(f"{url}: has more than {format_bytes(LARGEST_BYTES)}, and no benchmark_model is as large")

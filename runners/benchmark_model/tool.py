@@ -16,6 +16,7 @@ from mnet_deploy.runners.benchmark_model.download import (
 )
 from mnet_deploy.runners.benchmark_model.flags import Flavour
 from mnet_deploy.runners.elf import ElfFile, read_elf
+from mnet_deploy.runners.kept_folder import from_home
 from mnet_deploy.terminal import printable
 
 OPTION = "--benchmark-model"
@@ -31,8 +32,8 @@ HOW_TO_GET = (
 )
 _CHANGING = re.compile("/(latest|nightly)/")
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
-# Libraries that come with the tool, not with the system.
-_ITS_OWN = re.compile(r"libLiteRt.*|libtensorflow.*|libtflite.*|libc\+\+_shared\.so")
+# Libraries that come with the tool, not with the system: names without a path, as they become names on the device.
+_ITS_OWN = re.compile(r"(?:libLiteRt|libtensorflow|libtflite)[^/]*|libc\+\+_shared\.so")
 # Names of flags that only one of the two has are in its file.
 _MARKS = {
     Flavour.CLASSIC: (b"use_xnnpack", b"enable_op_profiling"),
@@ -143,7 +144,7 @@ def _file(
     expected = sha256.lower() if sha256 else None
     if is_address(source):
         return _from_address(source, expected, option, name, progress, opener)
-    path = Path(source).expanduser()
+    path = from_home(source)
     if not path.is_file():
         raise SpecError(f"{option} is a file or an https address. Received: {printable(source)}, which is no file")
     digest = digest_of(path)

@@ -17,7 +17,7 @@ from mnet_deploy.child_process import run_child
 from mnet_deploy.errors import CommandFailed, SpecError, ToolMissing
 from mnet_deploy.progress import Progress
 from mnet_deploy.runners.elf import ElfFile, read_elf
-from mnet_deploy.runners.kept_folder import kept_folder
+from mnet_deploy.runners.kept_folder import from_home, kept_folder
 from mnet_deploy.runners.transports.deadline import Deadline
 
 VARIABLE = "MNET_ARM64_SYSROOT"
@@ -71,7 +71,7 @@ def arm_libraries(programs: Sequence[Path], deadline: Deadline, progress: Progre
     named = os.environ.get(VARIABLE)
     if named:
         try:
-            return _collect(given, Path(named).expanduser(), f"{VARIABLE}={named}")
+            return _collect(given, from_home(named), f"{VARIABLE}={named}")
         except _Unfit as unfit:
             raise SpecError(f"{VARIABLE}={named}: {unfit}; {HOW_TO_MAKE}") from None
     for root in _HERE:

@@ -76,7 +76,7 @@ class Answer:
         self.headers = {"Content-Length": str(len(content) if length is None else length)}
         self.closed = False
 
-    def read(self, amount):
+    def read1(self, amount):
         chunk = self._file.read(min(amount, 100))
         if not chunk and self._error:
             raise self._error
@@ -224,6 +224,7 @@ CERTIFICATE = ssl.SSLCertVerificationError("self-signed certificate")
         (Answer(b"12345", length=10), LinkLost, "10 bytes were announced and 5 arrived"),
         (Answer(b"12345", error=TimeoutError("timed out")), CommandTimeout, "within 30 s"),
         (Answer(b"12345", length=1 << 40), SpecError, "has more than"),
+        (Answer(b"12345", length="9" * 5000), SpecError, "its SHA-256 has to be"),
     ],
 )
 def test_an_address_that_gives_nothing(answer, kind, words, cache):
@@ -312,6 +313,16 @@ def test_what_is_no_source(source, options, words):
 def test_a_file_that_is_no_use(put, content, options, words):
     with pytest.raises(SpecError, match=words):
         find(put(content), **options)
+
+
+def test_a_home_that_nobody_has():
+    with pytest.raises(SpecError, match="Received: ~nobody-of-that-name/tool, which is no file"):
+        find("~nobody-of-that-name/tool")
+
+
+def test_what_it_needs_does_not_lead_out_of_a_folder(put):
+    path = put(elf(needed=("libLiteRt.so/../../outside.so", "libtflite/x.so")))
+    assert find(path).companions == ()
 
 
 def test_a_library_for_another_processor(put):
