@@ -58,7 +58,6 @@ def bench_on(
     runtime = choose_runtime(transport, request, progress)
     candidates = plan(found, request, runtime)
     programs = runtime.programs({candidate.config.engine for candidate in candidates}, progress)
-    notes = (runtime.agent_note,) if programs.agent and runtime.agent_note else ()
     options = SessionOptions(pin=PINNED_GOVERNOR if request.protocol.pin else None)
     session = DeviceSession(transport, programs=programs, options=options)
     run = MeasuringRun(session, candidates, request.protocol, time_one=runtime.time_one, show=progress.stage)
@@ -83,6 +82,6 @@ def bench_on(
         measurements=run.measurements(),
         files=tuple(each.file for each in found),
         layers=layers,
-        warnings=(*notes, *session.warnings, *(str(refusal) for refusal in run.refusals[1:])),
+        warnings=(*runtime.notes(programs), *session.warnings, *(str(refusal) for refusal in run.refusals[1:])),
         error=error,
     )

@@ -147,7 +147,12 @@ def replay_on_device(
         DeviceError: the device cannot be used, or was lost. What a single engine refused is in the result instead.
     """
     request = BenchRequest(
-        files=(path,), device=device, engines=tuple(engines), delegates=tuple(delegates) or DELEGATES, tool=tool
+        files=(path,),
+        device=device,
+        engines=tuple(engines),
+        delegates=tuple(delegates) or DELEGATES,
+        cpu_affinity=(),  # all: cores change no answer
+        tool=tool,
     )
     goldens = read_goldens(path)
     require_runnable(path, "--device")
@@ -197,7 +202,7 @@ def _replay(transport: Transport, goldens: KeptGoldens, request: BenchRequest, p
         goldens=goldens,
         replays=tuple(replays),
         refusals=tuple(refusals),
-        warnings=tuple(session.warnings),
+        warnings=(*runtime.notes(programs), *session.warnings),
         tool=runtime.tool.tool if runtime.tool else None,
     )
 

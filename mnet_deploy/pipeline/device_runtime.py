@@ -52,6 +52,10 @@ class DeviceRuntime:
         packaged = [engine for engine in engines if engine != BENCHMARK_MODEL]
         return DevicePrograms(keeper=self.keeper, agent=self.agent(packaged, progress) if packaged else None)
 
+    def notes(self, programs: DevicePrograms) -> tuple[str, ...]:
+        """Return what the user should know of what a session runs."""
+        return (self.agent_note,) if programs.agent and self.agent_note else ()
+
     def time_one(self, session: DeviceSession, candidate: Candidate, remote: str, protocol: Protocol) -> TimedBlock:
         """Run one block with the engine that the candidate names; see `time_block`."""
         run = self.tool.timer.time_block if self.tool and candidate.config.engine == BENCHMARK_MODEL else time_block

@@ -8,6 +8,7 @@ from mnet_deploy.measurement.text import device_text
 from mnet_deploy.pipeline.device_goldens import DelegateReplay, DeviceReplay
 from mnet_deploy.pipeline.golden_tolerance import Distance, Moved
 from mnet_deploy.pipeline.goldens import GoldenReplay
+from mnet_deploy.terminal import printable
 from mnet_deploy.text_table import render_table
 
 MOST_OUTPUTS_LISTED = 3
@@ -114,7 +115,8 @@ def _furthest(replay: GoldenReplay) -> str:
     """Return the outputs that moved most, with the names of their classes."""
     labels = replay.artifact.labels or ()
     listed = [
-        f"{labels[each.output] if each.output < len(labels) else f'output {each.output}'} of image {each.image} "
+        f"{printable(str(labels[each.output])) if each.output < len(labels) else f'output {each.output}'} "
+        f"of image {each.image} "
         f"({each.golden} -> {each.answered})"
         for each in replay.moved.furthest[:MOST_OUTPUTS_LISTED]
     ]

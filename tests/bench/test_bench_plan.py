@@ -1,5 +1,6 @@
 """What is measured follows from the files, what was asked for and what the device has."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mnet_deploy.pipeline.bench_plan import plan
 from mnet_deploy.pipeline.bench_request import BenchRequest, ToolRequest
 from mnet_deploy.pipeline.device_runtime import DeviceRuntime
 from mnet_deploy.pipeline.native_runtime import phone_runtime
+from mnet_deploy.runners.device_programs import DevicePrograms, PythonAgent
 from mnet_deploy.runners.transports.address import DeviceAddress
 
 PHONE = DeviceInfo(
@@ -99,6 +101,12 @@ def test_what_cannot_be_measured_is_refused(options, engines, error, message):
 def test_programs_run_on_the_fastest_cores_of_a_phone_unless_asked_otherwise(asked, cores):
     there = runtime("litert", affinity=phone_runtime(PHONE, threads=1).affinity)
     assert plan([TFLITE], request(TFLITE, cpu_affinity=asked), there)[0].config.cpu_affinity == cores
+
+
+def test_what_is_experimental_is_said_where_it_runs():
+    there, programs = phone_runtime(PHONE, threads=1), DevicePrograms(keeper=())
+    assert there.notes(programs) == ()
+    assert "experimental" in there.notes(replace(programs, agent=PythonAgent("python3")))[0]
 
 
 def test_a_phone_of_32_bits_is_told_to_bring_the_tool():

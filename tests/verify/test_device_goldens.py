@@ -406,6 +406,20 @@ def test_what_is_emulated_is_labelled_in_every_row(files):
     assert any(line.startswith(f"e, none: {counted}; most: ") for line in lines)
 
 
+def test_labels_of_a_sidecar_do_not_reach_the_terminal_as_they_are(files):
+    goldens = read_goldens(files["int8.tflite"])
+    outputs = goldens.answers[0].copy()
+    outputs.flat[0] += 1 if outputs.flat[0] < 0 else -1
+    answered = Inference(outputs=outputs, engine="e", engine_version=None, delegate="none")
+    replay = goldens.compare(answered)
+    labels = tuple(f"\x1b[2Jclass {number}" for number in range(outputs.shape[1]))
+    labelled = replace(replay, artifact=replace(replay.artifact, labels=labels))
+    one = DelegateReplay(config=RunConfig(engine="litert"), answered=answered, replay=labelled)
+    text = device_replay_text(DeviceReplay(device=DeviceInfo(address="local:"), goldens=goldens, replays=(one,)))
+    assert "most: \ufffd[2Jclass 0 of image 0" in text
+    assert "\x1b" not in text
+
+
 @pytest.mark.parametrize(
     ("share", "said"), [(0, "0%"), (0.0001, "<1%"), (0.56, "56%"), (1.5, "150%"), (float("inf"), "-")]
 )
