@@ -79,7 +79,6 @@ class Start:
 
     Attributes:
         runner: what another program than the agent calls itself.
-        runner_version: of it.
     """
 
     NAME: ClassVar[str] = "start"
@@ -96,7 +95,6 @@ class Start:
     nodes: int | None
     model_sha256: str
     runner: str | None = None
-    runner_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Whether a phone can start a program that was built somewhere."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.runners.elf import ElfFile
@@ -22,7 +21,6 @@ _BUILDS = {
     "x86_64": "android_x86_64",
     "x86": "android_x86",
 }
-_LONGEST_SCRIPT_LINE_BYTES = 256
 
 
 def require_runs_on(
@@ -49,25 +47,6 @@ def require_runs_on(
             f"{elf.path.name} is built for Linux on computers: {elf.interpreter} starts it, which Android has not; "
             f"{_take(abis)}"
         )
-
-
-def script_interpreter(path: Path) -> str | None:
-    """Return what a script names after `#!` in its first line, such as `/system/bin/sh`; None if it is no script.
-
-    Raises:
-        SpecError: it cannot be read.
-    """
-    if not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            head = file.read(_LONGEST_SCRIPT_LINE_BYTES)
-    except OSError as error:
-        raise SpecError(f"{path}: cannot be read ({error.strerror})") from error
-    if not head.startswith(b"#!"):
-        return None
-    line = head[2:].partition(b"\n")[0].decode("utf-8", "replace")
-    return "".join(character for character in line if character.isprintable()).strip()
 
 
 def _take(abis: Sequence[str]) -> str:

@@ -68,7 +68,7 @@ def require_comparable(a: Measurement, b: Measurement) -> None:
 
 
 def _build(one: Measurement) -> str | None:
-    """Return which build of a program timed that comes from elsewhere; ours say with their version what they are."""
+    """Return which build of a program timed, if it comes from elsewhere; that of ours may change with the toolkit."""
     ours = (None, AGENT_RUNNER, NATIVE_RUNNER)
     return None if one.engine.runner in ours or one.engine.runner_sha256 is None else one.engine.runner_sha256[:12]
 

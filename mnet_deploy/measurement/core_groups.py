@@ -53,7 +53,7 @@ def fastest_cores(device: DeviceInfo, *, at_least: int = 1) -> tuple[int, ...] |
 
 
 def affinity_mask(cores: Iterable[int]) -> str:
-    """Return cores as `taskset` of Android takes them: in hexadecimal, `f0` for cores 4 to 7."""
+    """Return cores as `taskset` of Android takes them: in hexadecimal without `0x`, `f0` for cores 4 to 7."""
     return f"{sum(1 << core for core in set(cores)):x}"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from mnet_deploy.errors import CommandFailed, CommandTimeout, SpecError
+from mnet_deploy.measurement.core_groups import affinity_mask
 from mnet_deploy.measurement.run_config import RunConfig
 from mnet_deploy.runners.benchmark_model.delegation import Delegate
 from mnet_deploy.runners.benchmark_model.flags import BenchmarkFlags, flag_list
@@ -105,8 +106,8 @@ def run_tool(
 
 
 def _binding(affinity: Sequence[int] | None) -> list[str]:
-    """Return the prefix that binds to cores; the mask is hexadecimal, and Android's taskset takes no `0x` before it."""
-    return [] if affinity is None else ["taskset", f"{sum(1 << core for core in set(affinity)):x}"]
+    """Return the prefix that binds to cores."""
+    return [] if affinity is None else ["taskset", affinity_mask(affinity)]
 
 
 def _with_libraries(session: DeviceSession, tool: BenchmarkTool) -> list[str]:

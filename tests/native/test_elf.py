@@ -11,7 +11,7 @@ from elf_files import elf_bytes
 
 from mnet_deploy.errors import SpecError
 from mnet_deploy.runners.elf import newest_glibc, read_elf
-from mnet_deploy.runners.program_fit import require_runs_on, script_interpreter
+from mnet_deploy.runners.program_fit import require_runs_on
 
 MUTATIONS = 1_000
 LIBRARY = {
@@ -182,18 +182,3 @@ def test_a_program_for_linux_on_computers_is_refused_unless_it_brings_its_loader
     require_runs_on(elf, abis=("arm64-v8a",), brings_loader=True)
     with pytest.raises(SpecError, match="a 64-bit phone is needed"):
         require_runs_on(elf, abis=("armeabi-v7a",), brings_loader=True, advice="a 64-bit phone is needed")
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"#!/system/bin/sh\necho", "/system/bin/sh"),
-        (b"#! /usr/bin/env python3 \r\n", "/usr/bin/env python3"),
-        (b"#!", ""),
-        (b"#!/bin/\x1b[2J\xffsh", "/bin/[2J�sh"),
-        (b"\x7fELF", None),
-        (b"", None),
-    ],
-)
-def test_the_interpreter_of_a_script(write, content, expected):
-    assert script_interpreter(write(content)) == expected
