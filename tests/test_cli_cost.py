@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -214,7 +215,7 @@ def test_bad_input_is_one_line(capsys, argv, message):
     assert message in error_of(capsys, *argv)
 
 
-@pytest.mark.parametrize("model", ["squeezenet", "model.h5", "0.5x160", "conv", "", "/"])
+@pytest.mark.parametrize("model", ["squeezenet", "model.h5", "0.5x160", "", "/"])
 def test_a_model_that_is_neither_name_nor_file_names_both_forms(capsys, model):
     error = error_of(capsys, model)
     assert "0.5-160 or mobilenet_v1_0.25_128" in error
@@ -332,13 +333,14 @@ def test_the_table_of_a_file_with_unknown_shapes_says_so():
 
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+PAGES = ("convolutions.md", "cost.md", "dense-families.md")
 
 
 def shown_commands():
     """Return (file, arguments, lines shown, `...` where some are left out) of each command in the documents."""
-    for name in ("cost.md", "dense-families.md"):
+    for name in PAGES:
         blocks = re.findall(r"```console\n\$ mnet cost(.*)\n([^`]*)```", (DOCS / name).read_text(encoding="utf-8"))
-        yield from ((name, tuple(arguments.split()), shown) for arguments, shown in blocks)
+        yield from ((name, tuple(shlex.split(arguments)), shown) for arguments, shown in blocks)
 
 
 @pytest.mark.parametrize(("name", "argv", "shown"), list(shown_commands()))
@@ -350,7 +352,7 @@ def test_the_documents_show_real_output(capsys, name, argv, shown):
 
 
 def test_the_documents_show_commands():
-    assert {name for name, _, _ in shown_commands()} == {"cost.md", "dense-families.md"}
+    assert {name for name, _, _ in shown_commands()} == {*PAGES}
 
 
 HEAVY = ("numpy", "tensorflow", "keras", "onnx", "onnxruntime", "PIL", "h5py", "ai_edge_litert", "flatbuffers", "scipy")

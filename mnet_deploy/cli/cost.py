@@ -3,6 +3,8 @@
 MODEL is ALPHA-PX (0.5-160), FAMILY or FAMILY_ALPHA_PX (mobilenet_v1_0.25_128), or a
 .tflite, .onnx or .keras file, which is counted from its own graph. Without MODEL:
 mobilenet_v1 1.0-224, or what the options say.
+
+MODEL conv compares the kinds of convolution instead (standard, depthwise, grouped, ...).
 """
 
 import argparse
@@ -10,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mnet_deploy.cli.cost_conv import add_conv_arguments, refuse_conv_options, run_conv
 from mnet_deploy.cli.model_options import add_model_options, given_options, spec_overrides
 from mnet_deploy.cost import PRECISIONS, Precision
 from mnet_deploy.errors import SpecError
@@ -17,6 +20,7 @@ from mnet_deploy.spec import ModelSpec
 from mnet_deploy.spec.text_fields import fields_of_name
 
 HELP = "count MACs, parameters, bytes and peak memory of a model or a file"
+CONV = "conv"
 FILE_SUFFIXES = (".tflite", ".onnx", ".keras")
 
 
@@ -28,10 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", metavar="P", help=f"of the bytes: {', '.join(PRECISIONS)} (default int8)")
     parser.add_argument("--published", action="store_true", help="put published figures beside ours, nothing else")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    add_conv_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
+    if args.model == CONV:
+        run_conv(args, _precision(args))
+        return 0
+    refuse_conv_options(args)
     if args.published:
         _published(args)
     elif args.model is not None and _is_file(args.model):
