@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-MNET = "import sys; from mnet_deploy.cli import main; sys.exit(main())"
+DOWNLOAD_S = 250.0
 sys.path.insert(0, str(ROOT))  # this folder is not installed: it is imported as `device_tests` from the repository
 
 from device_tests.emulated_phone import files
@@ -18,8 +18,15 @@ from device_tests.emulated_phone.emulated_phone import AdbServer, EmulatedPhone
 from device_tests.emulated_pi import build
 from device_tests.emulated_pi.emulated_pi import EmulatedPi
 from device_tests.emulated_pi.host import StandInError
+from device_tests.mnet_runs import MNET
+from device_tests.phone_runs import PhoneRun
 from device_tests.real_phone import RealPhone, UsersAdbServer
 from device_tests.real_pi import RealPi
+from device_tests.reference_runner import build as reference_runner
+from mnet_deploy.progress import Progress
+from mnet_deploy.runners.native.bundle import PHONE, native_bundle
+from mnet_deploy.runners.native.engine_library import arm_library
+from mnet_deploy.runners.transports.deadline import Deadline
 
 
 def pytest_addoption(parser):
@@ -137,3 +144,39 @@ def tiny_models(tmp_path_factory):
     command = (sys.executable, "-c", MNET, "export", *options, *formats, "--effort", "fast")
     subprocess.run([*command, "--out", str(folder)], check=True, timeout=250)
     return {suffix: next(folder.glob(f"*{suffix}")) for suffix in (".tflite", ".onnx")}
+
+
+@pytest.fixture(scope="session")
+def phone_bundle():
+    """Build and fetch what mnet brings to phones, which takes a while the first time."""
+    pytest.importorskip("ziglang")
+    return native_bundle(["litert"], target=PHONE, progress=Progress())
+
+
+@pytest.fixture
+def bench_phone(tmp_path, tiny_models, phone_bundle, adb_server):
+    """Return a function that starts `mnet bench` with the tiny .tflite on a phone: `bench_phone(phone, *options)`."""
+    started = []
+
+    def start_one(phone, *options, verb="bench", device=None, file=None):
+        folder = tmp_path / f"run{len(started)}"
+        folder.mkdir()
+        words = (verb, file or tiny_models[".tflite"], "--device", device or phone.address, *options)
+        started.append(PhoneRun(folder, *words, server=adb_server))
+        return started[-1]
+
+    yield start_one
+    for run in started:
+        run.__exit__()
+
+
+@pytest.fixture(scope="session")
+def phone_tools(tmp_path_factory, phone_bundle):
+    """Return {what it is: the stand-in's benchmark_model, with a library beside it}."""
+    right, other, host = (tmp_path_factory.mktemp(name) for name in ("right", "other", "host"))
+    shutil.copy(reference_runner.build(right), other)
+    shutil.copy(arm_library("litert", Deadline.after(DOWNLOAD_S), Progress()).path, right)
+    reference_runner.other_library(other)
+    shutil.copy(sys.executable, host / "benchmark_model")
+    folders = {"right": right, "of two versions": other, "for this machine": host}
+    return {name: folder / "benchmark_model" for name, folder in folders.items()}

@@ -11,8 +11,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from device_tests.conftest import MNET
-
+MNET = "import sys; from mnet_deploy.cli import main; sys.exit(main())"
 # As little as there can be of everything: what is measured is not what these tests are about.
 SHORT_BLOCKS = ("--block", "0.1s", "--warmup", "0s", "--warmup-count", "1", "--min-count", "2")
 ONE_BLOCK = (*SHORT_BLOCKS, "--min-blocks", "1", "--max-blocks", "1")

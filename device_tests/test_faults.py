@@ -5,15 +5,23 @@ running or lying about on either side, nothing that was measured is lost, and th
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
 
 import pytest
 
 from device_tests.emulated_pi import hardware
+from device_tests.fault_checks import (
+    DEVICE_FAILED,
+    assert_kept,
+    assert_put_right,
+    assert_says,
+    assert_works,
+    fill,
+    one_error,
+    put_right,
+)
 from device_tests.mnet_runs import AGENT_RUNS, NO_END, ONE_BLOCK, Run, connected_to, make_ready, until
 
 pytestmark = [pytest.mark.emulated_only, pytest.mark.timeout(900)]
-DEVICE_FAILED = 3  # exit status
 KEEPER = " --owner "  # in its command line
 
 
@@ -51,44 +59,6 @@ def signal_on(pi, pattern, name):
     """Send a signal to a program of Python on the device, and to no shell around it, by a piece of its command line."""
     done = pi.ssh(f"pkill -{name} -f -- '^[^ ]* [^ ]*python .*{pattern}'")  # the first word is QEMU's
     assert done.returncode == 0, f"{pattern!r}: {pi.processes()}"
-
-
-def put_right(pi):
-    """Whether nothing of a session is left on the device."""
-    return not pi.processes() and not pi.temporary_files()
-
-
-def assert_put_right(pi, run):
-    """Check that both sides are as they were; the device may take as long as its keeper is allowed to hear nothing."""
-    until(lambda: put_right(pi), f"an end on the device, which has {pi.processes()}, {pi.temporary_files()}")
-    assert run.leftovers(pi) == []
-
-
-def assert_kept(run):
-    """Check that what was measured before is stored, and not as if it were a result."""
-    (stored,) = run.stored()
-    (measurement,) = stored["measurements"]
-    assert len(measurement["blocks"]) >= 1
-    assert measurement["verdict"] == "INVALID"
-    assert "cut_off" in [reason["rule"] for reason in measurement["reasons"]]
-    assert stored["raw"]["samples"][0] >= 1
-    assert len(list(run.folder.glob("mnet-results/raw/*.json.gz"))) == 1
-
-
-def assert_works(pi, start, *, warned=False):
-    """Check that a following run measures, and leaves nothing behind."""
-    run = start(pi, *ONE_BLOCK)
-    assert run.end() in (0, 1), run.messages
-    assert len(run.stored()) == 1
-    assert any("an earlier session was cut off there" in message for message in run.messages) == warned
-    assert_put_right(pi, run)
-
-
-def one_error(run):
-    """Return the one line that says what went wrong; where a run was stored, another line says where."""
-    errors = [message for message in run.messages if not message.startswith("stored as ")]
-    assert len(errors) == 1, run.messages
-    return errors[0]
 
 
 def test_the_link_goes_down_and_comes_back(ready_pi, start):
@@ -129,13 +99,6 @@ def test_its_ssh_sessions_are_killed(ready_pi, start):
     assert_kept(run)
     assert_put_right(pi, run)
     assert_works(pi, start)
-
-
-def fill(file):
-    """Let a file grow until its file system is full."""
-    with suppress(OSError), file.open("wb", buffering=0) as stream:
-        while stream.write(bytes(4096)):
-            pass
 
 
 def test_its_disk_is_full_before_the_model_is_there(ready_pi, start, tiny_models):
@@ -235,11 +198,6 @@ def test_a_device_that_cannot_be_used(fresh_pi, start, option, said):
     assert_says(one_error(run), said)
     assert run.stored() == []
     assert_put_right(pi, run)
-
-
-def assert_says(message, pattern):
-    with pytest.raises(ValueError, match=pattern):
-        raise ValueError(message)
 
 
 def test_it_heats_up(ready_pi, start):
