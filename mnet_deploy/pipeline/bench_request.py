@@ -34,6 +34,18 @@ class ToolRequest:
     delegated_nodes: int | None = None
     flags: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Refuse what would prove nothing.
+
+        Raises:
+            SpecError: a delegate that takes no node.
+        """
+        if self.delegated_nodes is not None and self.delegated_nodes < 1:
+            raise SpecError(
+                f"--benchmark-model-nodes is 1 or more: without a node it is another delegate's time. Received: "
+                f"{self.delegated_nodes}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchRequest:

@@ -66,6 +66,11 @@ def test_who_brings_the_tool_gets_its_numbers_and_the_others_for_other_files():
     ]
 
 
+def test_a_delegate_has_to_take_a_node():
+    with pytest.raises(SpecError, match=r"^--benchmark-model-nodes is 1 or more: .*\. Received: 0$"):
+        ToolRequest(source="benchmark_model", delegated_nodes=0)
+
+
 def test_each_engine_takes_the_delegates_that_it_has():
     there = runtime("litert", "benchmark_model")
     options = {"tool": TOOL, "delegates": ("none", "gpu"), "engines": ("litert", "benchmark_model")}
