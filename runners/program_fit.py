@@ -23,26 +23,23 @@ _BUILDS = {
 }
 
 
-def require_runs_on(
-    elf: ElfFile, *, abis: Sequence[str], brings_loader: bool = False, advice: str | None = None
-) -> None:
+def require_runs_on(elf: ElfFile, *, abis: Sequence[str]) -> None:
     """Do nothing if a phone can start the program.
 
     Args:
         elf: the program.
         abis: what the phone runs, its favourite first, as `ro.product.cpu.abilist` names them: `arm64-v8a`. Empty if
             it does not say, and then the instruction set is not checked.
-        brings_loader: the program is started with a loader and a C library of its own.
-        advice: what to do about another instruction set; None says which build to take.
 
     Raises:
         SpecError: the phone cannot start it.
     """
     kinds = [_KINDS[abi] for abi in abis if abi in _KINDS]
     if kinds and (elf.machine, elf.bits) not in kinds:
-        what = f"{elf.path.name} is built for {_in_words(elf)}; this phone runs {', '.join(abis)}"
-        raise SpecError(f"{what}; {_take(abis) if advice is None else advice}")
-    if elf.interpreter and not elf.interpreter.startswith(_LINKER) and not brings_loader:
+        raise SpecError(
+            f"{elf.path.name} is built for {_in_words(elf)}; this phone runs {', '.join(abis)}; {_take(abis)}"
+        )
+    if elf.interpreter and not elf.interpreter.startswith(_LINKER):
         raise SpecError(
             f"{elf.path.name} is built for Linux on computers: {elf.interpreter} starts it, which Android has not; "
             f"{_take(abis)}"

@@ -175,10 +175,7 @@ def test_a_program_for_the_phone_passes(write, machine, bits, interpreter, abis)
     require_runs_on(read_elf(write(elf_bytes(machine, bits=bits, interpreter=interpreter))), abis=abis)
 
 
-def test_a_program_for_linux_on_computers_is_refused_unless_it_brings_its_loader(write):
+def test_a_program_for_linux_on_computers_is_refused(write):
     elf = read_elf(write(elf_bytes("aarch64", interpreter="/lib/ld-linux-aarch64.so.1"), "benchmark_model"))
     with pytest.raises(SpecError, match=r"built for Linux on computers: /lib/ld-linux-aarch64\.so\.1 starts it"):
         require_runs_on(elf, abis=("arm64-v8a",))
-    require_runs_on(elf, abis=("arm64-v8a",), brings_loader=True)
-    with pytest.raises(SpecError, match="a 64-bit phone is needed"):
-        require_runs_on(elf, abis=("armeabi-v7a",), brings_loader=True, advice="a 64-bit phone is needed")
