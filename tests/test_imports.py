@@ -12,7 +12,7 @@ SIBLINGS = ("converters", "models", "runners")  # folders that install inside mn
 
 # A unit is a module or a package right below mnet_deploy. It may import itself and units of lower rows.
 LAYERS = (
-    {"errors", "interrupts", "intervals", "units", "terminal", "quiet", "data", "schemas"},
+    {"errors", "interrupts", "intervals", "precision", "units", "terminal", "quiet", "data", "schemas"},
     {"child_process", "image_folder", "labels", "normalization", "output_folder", "progress", "text_table"},
     {"spec", "images", "graph_readers"},
     {"artifact", "measurement", "graph_facts"},
