@@ -33,3 +33,9 @@ def format_seconds(duration_s: float) -> str:
         if duration_s < limit:
             return f"{duration_s * factor:.3g} {suffix}"
     return f"{duration_s:.3g} s"
+
+
+def format_megabytes(size_bytes: float) -> str:
+    """Return a size in MB (a million bytes), as limits of stores and downloads are given, e.g. `1.47 MB`."""
+    megabytes = size_bytes / 1e6
+    return f"{megabytes:.{2 if megabytes < 10 else 1}f} MB"

@@ -6,6 +6,8 @@ from math import isfinite
 from mnet_deploy.errors import SpecError
 from mnet_deploy.spec import ModelSpec
 
+Identity = tuple[str, str, str, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
@@ -62,7 +64,7 @@ class Candidate:
         spec: what it computes.
         precision: `int8`, `fp32`, ...
         engine: that runs it.
-        threads: of the engine.
+        threads: of the engine; None if not known.
         latency: on the device in question.
         size_bytes: of its file.
         memory_bytes: activations that are alive at once; None if not known.
@@ -73,7 +75,7 @@ class Candidate:
     spec: ModelSpec
     precision: str
     engine: str
-    threads: int
+    threads: int | None
     latency: Latency
     size_bytes: int
     memory_bytes: int | None = None
@@ -83,11 +85,11 @@ class Candidate:
     @property
     def label(self) -> str:
         """What tells it from the others, for people."""
-        threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
+        threads = f"{self.threads or 'unknown'} thread{'s' * (self.threads != 1)}"
         model = f"{self.spec.family} {self.spec.alpha_text}-{self.spec.resolution_px} {self.precision}"
         return f"{model}, {self.engine}, {threads}"
 
     @property
-    def identity(self) -> tuple[str, str, str, int]:
+    def identity(self) -> Identity:
         """What tells it from the others, in an order that does not depend on where they come from."""
-        return self.spec.name, self.precision, self.engine, self.threads
+        return self.spec.name, self.precision, self.engine, self.threads or 0

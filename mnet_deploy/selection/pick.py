@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mnet_deploy.selection.budget import Budget, Limit, Miss
-from mnet_deploy.selection.candidate import Candidate
+from mnet_deploy.selection.candidate import Candidate, Identity
 from mnet_deploy.selection.doubt import Doubt, most_telling
 from mnet_deploy.selection.front import Costs, pareto_front
 
@@ -64,14 +64,14 @@ def _costs(candidate: Candidate, budget: Budget) -> Costs:
     return -top1, budget.latency_s(candidate), candidate.size_bytes
 
 
-def _rank(candidate: Candidate, budget: Budget) -> tuple[Costs, tuple[str, str, str, int]]:
+def _rank(candidate: Candidate, budget: Budget) -> tuple[Costs, Identity]:
     return _costs(candidate, budget), candidate.identity
 
 
 def _nearest(rated: Sequence[Candidate], budget: Budget) -> tuple[Nearest, ...]:
     """Return the closest of all, then the closest for each limit alone; of equals the first in the ranking."""
     missing = [(one, budget.misses(one)) for one in rated]
-    found: dict[tuple[str, str, str, int], Nearest] = {}
+    found: dict[Identity, Nearest] = {}
     for wanted in (None, *Limit):
         some = [pair for pair in missing if wanted is None or [miss.limit for miss in pair[1]] == [wanted]]
         if not some:
