@@ -4,7 +4,8 @@ MODEL is ALPHA-PX (0.5-160), FAMILY or FAMILY_ALPHA_PX (mobilenet_v1_0.25_128), 
 .tflite, .onnx or .keras file, which is counted from its own graph. Without MODEL:
 mobilenet_v1 1.0-224, or what the options say.
 
-MODEL conv compares the kinds of convolution instead (standard, depthwise, grouped, ...).
+MODEL conv compares the kinds of convolution instead (standard, depthwise, grouped, ...);
+networks lists other published networks (vgg_16, mobilenet_v2_1.0, ...), each a MODEL too.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mnet_deploy.cli.cost_conv import add_conv_arguments, refuse_conv_options, run_conv
+from mnet_deploy.cli.cost_networks import is_network, run_networks
 from mnet_deploy.cli.model_options import add_model_options, given_options, spec_overrides
 from mnet_deploy.cost import PRECISIONS, Precision
 from mnet_deploy.errors import SpecError
@@ -41,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
         run_conv(args, _precision(args))
         return 0
     refuse_conv_options(args)
-    if args.published:
+    if is_network(args.model):
+        run_networks(args, _precision(args))
+    elif args.published:
         _published(args)
     elif args.model is not None and _is_file(args.model):
         _file(Path(args.model), args)

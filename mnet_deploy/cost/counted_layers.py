@@ -107,7 +107,10 @@ def counted_convolution(
 
 
 def counted_move(name: str, kind: str, in_shape: Shape, out_shape: Shape, *, batch_norm: bool = False) -> LayerCost:
-    """Count a layer without multiply-accumulates: it reads and writes."""
+    """Count a layer without multiply-accumulates: it reads and writes.
+
+    A batch norm of its own cannot be folded: its scale and its shift both stay in a file.
+    """
     channels = out_shape[2]
     return LayerCost(
         name=name,
@@ -116,7 +119,7 @@ def counted_move(name: str, kind: str, in_shape: Shape, out_shape: Shape, *, bat
         out_shape=out_shape,
         macs=0,
         weight_count=0,
-        bias_count=channels if batch_norm else 0,
+        bias_count=2 * channels if batch_norm else 0,
         own_bias_count=0,
         batch_norm_count=2 * channels if batch_norm else 0,
         in_elements=prod(in_shape),

@@ -122,8 +122,11 @@ def test_bad_input_is_one_line(capsys, argv, message):
     assert message in captured.err
 
 
-def test_no_framework_and_no_numpy_is_loaded():
-    code = "import sys; from mnet_deploy.cli import main; main(['cost', 'conv']); print(*sys.modules, file=sys.stderr)"
+@pytest.mark.parametrize("what", ["conv", "networks", "vgg_16"])
+def test_no_framework_and_no_numpy_is_loaded(what):
+    code = (
+        f"import sys; from mnet_deploy.cli import main; main(['cost', {what!r}]); print(*sys.modules, file=sys.stderr)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = {name.partition(".")[0] for name in done.stderr.split()}
     assert "mnet_deploy" in loaded

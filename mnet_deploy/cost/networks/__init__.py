@@ -1,0 +1,1 @@
+"""Published networks of other families, counted as ours are."""
