@@ -13,6 +13,7 @@ _HEADER = ("#", "model", "precision", "engine", "threads", "latency", "interval"
 _ALIGN = "><<<>><>>>>"
 _UNKNOWN = "-"
 _MOST_UNRATED = 3
+_LITTLE = 0.001  # of top-1: a tenth of a point, as accuracies are printed
 _FRONT_ROWS = 2  # times as many as of the ranking: a part of a front is none
 _MEASURED, _EXTRAPOLATED = " m", " ?"
 _NAMES = {Limit.LATENCY: "latency", Limit.SIZE: "file", Limit.MEMORY: "RAM", Limit.TOP1: "top-1"}
@@ -160,16 +161,24 @@ def _doubt_text(doubt: Doubt | None, report: PickReport) -> str:
 
 
 def _reasons(doubt: Doubt, limit_s: float) -> Iterator[str]:
-    latency, gain = doubt.candidate.latency, f"{doubt.gain * 100:.1f} points"
-    interval = interval_text(latency.low_s, latency.high_s)
-    yield f"  The limit of {format_seconds(limit_s)} lies in its interval, {interval}, {doubt.chance:.0%} of it below."
+    latency, gain, other = doubt.candidate.latency, f"{doubt.gain * 100:.1f} points", doubt.instead_of
+    interval, limit = interval_text(latency.low_s, latency.high_s), format_seconds(limit_s)
+    yield f"  Its interval is {interval}, the limit {limit}: it keeps the limit with a chance of {_chance(doubt)}."
     if doubt.is_choice:
-        other = f"{gain} less, {doubt.instead_of.label}" if doubt.instead_of else "nothing"
-        yield f"  If it does not keep the limit, what is left is {other}."
-    elif doubt.instead_of:
-        yield f"  If it keeps the limit, top-1 is {gain} higher than with {doubt.instead_of.label}."
+        left = f"{other.label}, with {gain} less of top-1" if other else "nothing"
+        yield f"  If it does not, what is left is {left}."
+    elif other:
+        yield f"  If it does, top-1 is {gain} higher than with {other.label}."
     else:
-        yield "  If it keeps the limit, something fits."
+        yield "  If it does, something fits."
+    if doubt.expected_change < _LITTLE:
+        yield "  Little is in doubt: on average the choice would change by less than 0.1 points of top-1."
+
+
+def _chance(doubt: Doubt) -> str:
+    return (
+        "more than 99 %" if doubt.chance > 0.99 else "less than 1 %" if doubt.chance < 0.01 else f"{doubt.chance:.0%}"
+    )
 
 
 def _how(doubt: Doubt) -> Iterator[str]:

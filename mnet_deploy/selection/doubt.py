@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log
+from statistics import NormalDist
 
 from mnet_deploy.selection.budget import Budget, Limit
 from mnet_deploy.selection.candidate import Candidate
+
+_NORMAL = NormalDist()
+_END = _NORMAL.inv_cdf(0.95)  # standard deviations from the middle of a 90 % interval to its ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +18,7 @@ class Doubt:
 
     Attributes:
         candidate: to measure.
-        chance: that it keeps the limit: the part of its interval below the limit, 0 to 1.
+        chance: that it keeps the limit, 0 to 1.
         instead_of: what it would replace if it keeps the limit; if the candidate is the choice itself, what would
             replace it if it does not. None for nothing.
         gain: of top-1 between the two, a share of images.
@@ -35,8 +40,9 @@ class Doubt:
 def most_telling(candidates: Sequence[Candidate], ranked: Sequence[Candidate], budget: Budget) -> Doubt | None:
     """Return the prediction whose measurement can be expected to change the choice's top-1 most; None if none can.
 
-    The limit has to lie inside the candidate's interval, and the candidate has to keep the other limits. Where nothing
-    fits, what is gained is the candidate's whole top-1.
+    Only a candidate that keeps the other limits is worth measuring, and only one that is ranked above the choice (it
+    may turn out to keep the limit) or is the choice itself (it may turn out not to). Where nothing else fits, what is
+    gained or lost is the candidate's whole top-1.
 
     Args:
         candidates: those whose accuracy is known.
@@ -59,11 +65,18 @@ def _doubt(candidate: Candidate, ranked: Sequence[Candidate], budget: Budget) ->
 
 
 def _chance(candidate: Candidate, budget: Budget) -> float | None:
-    """Return the part of a prediction's interval below the limit; None if the limit is not inside."""
+    """Return how probably a predicted latency keeps the limit; None if it is measured or there is no limit.
+
+    Predictions lie beside the truth by a factor, so its logarithm is taken as normally distributed, with 90 % of it in
+    the interval.
+    """
     latency, limit_s = candidate.latency, budget.max_latency_s
-    if limit_s is None or latency.measured or not latency.low_s < limit_s < latency.high_s:
+    if limit_s is None or latency.measured:
         return None
-    return (limit_s - latency.low_s) / (latency.high_s - latency.low_s)
+    deviation = log(latency.high_s / latency.low_s) / (2 * _END)
+    if deviation == 0:
+        return float(latency.latency_s <= limit_s)
+    return _NORMAL.cdf(log(limit_s / latency.latency_s) / deviation)
 
 
 def _top1(candidate: Candidate) -> float:

@@ -1,5 +1,6 @@
 """The one measurement: against the definition, candidate by candidate, and in cases whose answer is plain."""
 
+import math
 import random
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import pytest
 from mnet_deploy.selection import AccuracyFigure, Budget, Candidate, Latency, LatencyEnd, pick
 from mnet_deploy.spec import ModelSpec
 
-TOLERANCE = 1e-12
+TOLERANCE = 1e-9
 
 
 def candidate(top1, low_ms, high_ms, *, measured=False, size_bytes=10, px=128):
@@ -28,19 +29,25 @@ def candidate(top1, low_ms, high_ms, *, measured=False, size_bytes=10, px=128):
 def expected_changes(candidates, budget):
     """Return by how much each measurement can be expected to change the best top-1 that fits: both outcomes tried."""
     best = max((c.accuracy.top1 for c in pick(candidates, budget).ranked), default=0.0)
+    limit_s = budget.max_latency_s
     changes = {}
     for one in candidates:
-        low_s, high_s = one.latency.low_s, one.latency.high_s
-        if one.latency.measured or not low_s < budget.max_latency_s < high_s:
+        if one.latency.measured:
             continue
-        chance = (budget.max_latency_s - low_s) / (high_s - low_s)
+        keeps = chance_of(one, limit_s)
         changes[one.identity] = 0.0
-        for latency_s, weight in ((low_s, chance), (high_s, 1 - chance)):
+        for latency_s, weight in ((limit_s * 0.999, keeps), (limit_s * 1.001, 1 - keeps)):
             known = replace(one, latency=Latency(latency_s=latency_s, low_s=latency_s, high_s=latency_s, measured=True))
             outcome = pick([known if other is one else other for other in candidates], budget)
             top1 = max((c.accuracy.top1 for c in outcome.ranked), default=0.0)
             changes[one.identity] += weight * abs(top1 - best)
     return changes
+
+
+def chance_of(candidate, limit_s):
+    """Return the chance by the error function; 90 % of a normal distribution lie within 1.6448536 deviations."""
+    deviation = math.log(candidate.latency.high_s / candidate.latency.low_s) / 2 / 1.6448536269514722
+    return (1 + math.erf(math.log(limit_s / candidate.latency.latency_s) / deviation / math.sqrt(2))) / 2
 
 
 @pytest.mark.parametrize("end", LatencyEnd)
@@ -64,8 +71,9 @@ def test_a_more_accurate_model_on_the_edge_is_worth_measuring():
     doubt = pick([safe, edge], Budget(max_latency_s=0.030)).doubt
     assert doubt.candidate == edge
     assert doubt.instead_of == safe
-    assert doubt.chance == pytest.approx(0.8)
-    assert doubt.expected_change == pytest.approx(0.8 * 0.05)
+    assert doubt.chance == pytest.approx(chance_of(edge, 0.030))
+    assert 0.7 < doubt.chance < 0.9
+    assert doubt.expected_change == pytest.approx(doubt.chance * 0.05)
 
 
 def test_by_the_point_the_choice_itself_may_be_what_is_in_doubt():
@@ -74,27 +82,32 @@ def test_by_the_point_the_choice_itself_may_be_what_is_in_doubt():
     assert doubt.is_choice
     assert doubt.candidate == edge
     assert doubt.instead_of == safe
-    assert doubt.expected_change == pytest.approx(0.2 * 0.05)
+    assert doubt.expected_change == pytest.approx((1 - doubt.chance) * 0.05)
 
 
 def test_where_nothing_fits_the_whole_of_its_accuracy_is_gained():
     edge = candidate(0.65, 26, 31)
     doubt = pick([edge], Budget(max_latency_s=0.030)).doubt
     assert (doubt.candidate, doubt.instead_of) == (edge, None)
-    assert doubt.expected_change == pytest.approx(0.8 * 0.65)
+    assert doubt.expected_change == pytest.approx(doubt.chance * 0.65)
+
+
+def test_at_the_upper_end_of_the_interval_one_of_twenty_is_above():
+    doubt = pick([candidate(0.65, 20, 30)], Budget(max_latency_s=0.030)).doubt
+    assert doubt.is_choice
+    assert 0.9 < doubt.chance < 0.96
 
 
 @pytest.mark.parametrize(
     ("edge", "budget"),
     [
         (candidate(0.65, 26, 31), Budget()),
-        (candidate(0.65, 26, 29), Budget(max_latency_s=0.030)),
-        (candidate(0.65, 30, 33), Budget(max_latency_s=0.030)),
         (candidate(0.65, 26, 31, measured=True), Budget(max_latency_s=0.030)),
         (candidate(0.65, 26, 31, size_bytes=99), Budget(max_latency_s=0.030, max_size_bytes=50)),
         (candidate(0.55, 26, 31), Budget(max_latency_s=0.030)),
+        (candidate(0.65, 31, 31), Budget(max_latency_s=0.030)),
     ],
-    ids=["no limit", "inside", "outside", "measured", "too large anyway", "less accurate than the choice"],
+    ids=["no limit", "measured", "too large anyway", "less accurate than the choice", "no doubt that it is too slow"],
 )
 def test_what_cannot_change_the_choice_is_not_worth_a_measurement(edge, budget):
-    assert pick([candidate(0.60, 10, 12, px=160), edge], budget).doubt is None
+    assert pick([candidate(0.60, 12, 12, px=160), edge], budget).doubt is None
