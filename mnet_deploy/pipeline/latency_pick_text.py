@@ -32,7 +32,7 @@ def pick_text(report: PickReport, *, rows: int) -> str:
     if choice.ranked:
         parts.append(tables.of(choice.ranked, most=rows, ranked=choice.ranked))
     elif choice.nearest:
-        parts.append(_nothing_fits(choice.nearest))
+        parts.append(_nothing_fits(choice.nearest, report.request.budget))
     if choice.unrated:
         kept = "Keeps the other limits" if report.request.budget.min_top1 is not None else "Fits"
         parts.append(f"{kept}, but nobody published its accuracy (the fastest first):")
@@ -128,16 +128,19 @@ def _heading(report: PickReport) -> str:
     )
 
 
-def _nothing_fits(nearest: Sequence[Nearest]) -> str:
+def _nothing_fits(nearest: Sequence[Nearest], budget: Budget) -> str:
     lines = ["Nothing fits."]
     first = nearest[0]
     if not first.alone:
         lines.append(f"Nearest is {first.candidate.label}:")
         lines += [f"  {miss_text(miss)}" for miss in first.misses]
-    alone = [one for one in nearest if one.alone]
-    if alone:
-        lines.append("If a single limit gave way:")
-        lines += [f"  {miss_text(one.misses[0])} ({one.candidate.label})" for one in alone]
+    lines.append("If a single limit gave way:")
+    alone = {one.misses[0].limit: one for one in nearest if one.alone}
+    for limit in budget.limits:
+        if one := alone.get(limit):
+            lines.append(f"  {miss_text(one.misses[0])} with {one.candidate.label}")
+        else:
+            lines.append(f"  {_NAMES[limit]}: that would not be enough, nothing keeps all other limits")
     return "\n".join(lines)
 
 
@@ -147,7 +150,7 @@ def miss_text(miss: Miss) -> str:
     if miss.limit is Limit.TOP1:
         return f"{name}: {actual * 100:.4g} % is {amount * 100:.2g} points below {allowed * 100:.4g} %"
     unit, scale = ("ms", 1e3) if miss.limit is Limit.LATENCY else ("MB", 1e-6)
-    said = f"{actual * scale:.4g} {unit} is {amount * scale:.2g} {unit} ({miss.share:.1%})"
+    said = f"{actual * scale:.4g} {unit} is {amount * scale:.2g} {unit} ({miss.share * 100:.1f} %)"
     return f"{name}: {said} over {allowed * scale:.4g} {unit}"
 
 
@@ -177,7 +180,11 @@ def _reasons(doubt: Doubt, limit_s: float) -> Iterator[str]:
 
 def _chance(doubt: Doubt) -> str:
     return (
-        "more than 99 %" if doubt.chance > 0.99 else "less than 1 %" if doubt.chance < 0.01 else f"{doubt.chance:.0%}"
+        "more than 99 %"
+        if doubt.chance > 0.99
+        else "less than 1 %"
+        if doubt.chance < 0.01
+        else f"{doubt.chance * 100:.0f} %"
     )
 
 

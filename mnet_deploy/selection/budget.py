@@ -84,6 +84,12 @@ class Budget:
         if self.min_top1 is not None and self.min_top1 > 1:
             raise SpecError(f"min_top1 is a share of at most 1. Received: {self.min_top1}")
 
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """Those that there are."""
+        given = (self.max_latency_s, self.max_size_bytes, self.max_memory_bytes, self.min_top1)
+        return tuple(limit for limit, value in zip(Limit, given, strict=True) if value is not None)
+
     def latency_s(self, candidate: Candidate) -> float:
         """Return the figure of a candidate's latency that counts."""
         latency = candidate.latency

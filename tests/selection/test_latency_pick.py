@@ -172,16 +172,18 @@ def test_the_measurement_to_make_is_named_with_its_commands(picked):
 
 
 def test_if_nothing_fits_each_miss_has_a_line(picked):
-    status, text, found = picked("--max-ms", "10", "--max-mb", "1", "--min-top1", "60", "--family", "mobilenet_v1")
+    status, text, found = picked("--max-ms", "3.5", "--max-mb", "1", "--min-top1", "60", "--family", "mobilenet_v1")
     assert status == 1
     assert found["ranked"] == []
     assert "Nothing fits." in text
     first = found["nearest"][0]
-    assert len(first["misses"]) >= 1
+    assert {miss["limit"] for miss in first["misses"]} == {"latency", "top1"}
     alone = {one["misses"][0]["limit"] for one in found["nearest"] if len(one["misses"]) == 1}
-    assert "top1" in alone
-    lines = [line for line in text.splitlines() if line.startswith("  ") and ("below 60 %" in line or " over " in line)]
-    assert len(lines) >= len(first["misses"])
+    assert alone == {"top1"}
+    lines = [line for line in text.splitlines() if line.startswith("  ")]
+    assert sum(line.startswith("  latency: ") and " over 3.5 ms" in line for line in lines) == 1
+    assert sum(line.startswith("  top-1: ") and "below 60 %" in line for line in lines) == 2
+    assert sum("that would not be enough" in line for line in lines) == 2, "of latency and of the file"
 
 
 def test_other_families_are_marked_as_extrapolated(picked):
