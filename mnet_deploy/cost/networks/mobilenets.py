@@ -79,9 +79,9 @@ def mobilenet_v3_large(classes: int = 1000) -> Steps:
     return _mobilenet_v3(V3_LARGE, 1280, classes)
 
 
-def mobilenet_v3_small(classes: int = 1000) -> Steps:
-    """Return Howard et al. 2019, arXiv 1905.02244, Table 2."""
-    return _mobilenet_v3(V3_SMALL, 1024, classes)
+def mobilenet_v3_small(classes: int = 1000, features: int = 1024) -> Steps:
+    """Return Howard et al. 2019, arXiv 1905.02244, Table 2; its first version had 1280 channels at the end."""
+    return _mobilenet_v3(V3_SMALL, features, classes)
 
 
 def _mobilenet_v3(blocks: tuple[_Block, ...], features: int, classes: int) -> Steps:

@@ -20,7 +20,7 @@ from typing import Self
 
 from mnet_deploy.cost.estimate import CostEstimate, estimate
 from mnet_deploy.cost.networks.reference import NETWORKS
-from mnet_deploy.cost.networks.steps import DENSE
+from mnet_deploy.cost.networks.steps import DENSE, POOL
 from mnet_deploy.errors import ResultFormatError
 from mnet_deploy.spec import LayerKind, ModelSpec
 from mnet_deploy.spec.text_fields import fields_of_name
@@ -39,6 +39,8 @@ class Recount:
         without_classifier: leaves out the fully connected layers.
         batch_norm_vectors: values per batch-norm channel that count as parameters; ours are gamma and beta.
         times: operations that a MAC counts as.
+        other_operations: whether one a bias, two a ReLU and two a pixel under a pooling count too, where the pooling
+            steps by two (albanie/convnet-burden, core/burden.m).
         resolution_px: another side of the input; None for the network's own.
         binary_thousands: whether a million is 1024 · 1000.
         cut_off: whether the figure is cut off instead of rounded.
@@ -47,6 +49,7 @@ class Recount:
     without_classifier: bool = False
     batch_norm_vectors: int = 2
     times: int = 1
+    other_operations: bool = False
     resolution_px: int | None = None
     binary_thousands: bool = False
     cut_off: bool = False
@@ -60,6 +63,7 @@ class Recount:
             without_classifier=items.get("without") == "classifier",
             batch_norm_vectors=int(items.get("batch_norm_vectors", 2)),
             times=int(items.get("times", 1)),
+            other_operations=items.get("also") == "bias,relu,pool",
             resolution_px=int(resolution) if resolution else None,
             binary_thousands=items.get("binary_thousands") == "1",
             cut_off=items.get("rounding") == "down",
@@ -141,7 +145,21 @@ def reference_notes() -> dict[str, str]:
 
 def _macs(cost: CostEstimate, how: Recount) -> Fraction:
     left_out = {DENSE, LayerKind.CLASSIFIER} if how.without_classifier else set()
-    return Fraction(sum(layer.macs or 0 for layer in cost.layers if layer.kind not in left_out) * how.times)
+    macs = sum(layer.macs or 0 for layer in cost.layers if layer.kind not in left_out) * how.times
+    return Fraction(macs + (_other_operations(cost) if how.other_operations else 0))
+
+
+def _other_operations(cost: CostEstimate) -> int:
+    *hidden, last = cost.layers
+    rectified = sum(2 * (layer.out_elements or 0) for layer in hidden if layer.macs)
+    biases = sum(layer.out_elements or 0 for layer in (*hidden, last) if layer.own_bias_count)
+    pooled = sum(2 * 2 * 2 * (layer.out_elements or 0) for layer in cost.layers if layer.kind == POOL)
+    return (
+        rectified
+        + biases
+        + pooled
+        + sum(2 * (layer.in_elements or 0) for layer in cost.layers if layer.kind == LayerKind.GLOBAL_POOL)
+    )
 
 
 def _params(cost: CostEstimate, how: Recount) -> Fraction:

@@ -15,6 +15,7 @@ from mnet_deploy.spec import LayerKind
 from mnet_deploy.spec.layer_spec import Shape
 
 DENSE = "dense"
+POOL = "pool"
 DEPTHWISE = 0  # as the number of groups: one a channel
 PadRule = Literal["same", "valid"] | int
 
@@ -75,7 +76,7 @@ class Pool:
             padding=self.padding,
             ceil=self.ceil,
         )
-        yield counted_move("", "pool", shape, (*window.output_sides(shape[:2]), shape[2]))
+        yield counted_move("", POOL, shape, (*window.output_sides(shape[:2]), shape[2]))
 
 
 @dataclass(frozen=True, slots=True)
