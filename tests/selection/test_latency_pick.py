@@ -5,6 +5,7 @@ import csv
 import itertools
 import json
 import random
+import sys
 from dataclasses import replace
 from importlib import resources
 
@@ -305,3 +306,14 @@ def test_the_front_is_drawn(picked, tmp_path, suffix):
         assert all(part in text for part in ("0.75-192 int8", "latency, ms", DEVICE, "limits"))
         picked("--max-ms", "30", "--min-top1", "60", "--plot", "front.svg", "--force")
         assert (tmp_path / "front.svg").read_bytes() == content, "the same question gives the same file"
+
+
+def test_without_matplotlib_the_front_is_still_printed(picked, monkeypatch, capsys, tmp_path):
+    for module in ("mnet_deploy.report.front_plot", "mnet_deploy.pipeline.latency_pick_plot"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ModuleNotFoundError) as caught:
+        picked("--max-ms", "30", "--plot", "front.svg")
+    assert caught.value.name == "matplotlib", "from which mnet knows what to advise"
+    assert "Pareto front" in capsys.readouterr().out
+    assert not (tmp_path / "front.svg").exists()
