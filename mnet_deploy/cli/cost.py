@@ -112,7 +112,7 @@ def _named_fields(text: str) -> dict[str, Any]:
     if fields is None:
         raise SpecError(
             "MODEL must be a model such as 0.5-160 or mobilenet_v1_0.25_128, or a .tflite, .onnx or .keras file. "
-            f"Received: {text!r}"
+            f"Received: {text!r}. mnet cost networks lists networks of other families"
         )
     return fields
 

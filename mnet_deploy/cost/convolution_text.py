@@ -90,11 +90,12 @@ def separability_text(found: Separability) -> str:
     """Return whether a kernel separates, into what, and what is lost otherwise."""
     height, width = len(found.matrix), len(found.matrix[0])
     whole, passes = height * width, height + width
+    saved = "" if passes < whole else ": nothing is saved"
     lines = [_matrix(found.matrix), ""]
     if found.column is not None and found.row is not None:
         lines += [
             f"separates: rank 1, the column ({_numbers(found.column)}) times the row ({_numbers(found.row)}).",
-            f"{passes} instead of {whole} multiplications an output pixel.",
+            f"{passes} instead of {whole} multiplications an output pixel{saved}.",
         ]
     elif found.rank == 0:
         lines += ["separates: rank 0, all zeros."]

@@ -57,6 +57,7 @@ def test_a_kind_shows_its_worked_example(capsys):
         ("sobel", "separates: rank 1, the column (1, 2, 1) times the row (1, 0, -1).\n6 instead of 9"),
         ("0 1 0; 1 -4 1; 0 1 0", "does not separate: rank 2"),
         ("0 0; 0 0", "separates: rank 0"),
+        ("1 2; 2 4", "4 instead of 4 multiplications an output pixel: nothing is saved."),
     ],
 )
 def test_whether_a_kernel_separates(capsys, kernel, answer):

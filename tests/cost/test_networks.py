@@ -220,6 +220,7 @@ def test_one_network_adds_up(capsys, violations, name):
         (("vgg_16", "--resolution", "160", "--no-top"), "Received: --resolution, --no-top too"),
         (("vgg_16", "--published"), "Received: --published too"),
         (("networks", "--kind", "depthwise"), "--kind belong(s) to mnet cost conv"),
+        (("vgg16",), "mnet cost networks lists networks of other families"),
         (("vgg_16", "--precision", "int4"), "precision must be one of"),
     ],
 )
