@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from mnet_deploy import __version__
-from mnet_deploy.cli import bench, cost, device, export, inspect, results, train, verify
+from mnet_deploy.cli import bench, cost, device, export, inspect, latency, results, train, verify
 from mnet_deploy.errors import MnetError
 from mnet_deploy.interrupts import catch_interrupts, interrupted
 from mnet_deploy.terminal import printable
@@ -33,6 +33,7 @@ _EXTRA_OF = {
     "onnxruntime": "onnx",
     "PIL": "export",
     "safetensors": "export",
+    "scipy": "fit",
     "tensorflow": "tensorflow",
 }
 
@@ -45,6 +46,7 @@ VERBS: dict[str, ModuleType] = {
     "device": device,
     "bench": bench,
     "results": results,
+    "latency": latency,
 }
 
 

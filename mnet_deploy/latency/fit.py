@@ -40,17 +40,18 @@ def fit(points: Sequence[Point], setting: Setting, *, prior: Prior | None = None
     """
     _require_usable(points, setting)
     prior = prior or shipped_prior()
-    whole = _fitted(points, setting, prior)
+    whole = fit_unchecked(points, setting, prior)
     errors, covered = [], 0
     for index, point in enumerate(points):
         rest = [*points[:index], *points[index + 1 :]]
-        found = _fitted(rest, setting, prior).predict(point.spec)
+        found = fit_unchecked(rest, setting, prior).predict(point.spec)
         errors.append(found.latency_s / point.latency_s - 1)
         covered += found.low_s <= point.latency_s <= found.high_s
     return replace(whole, back_test=BackTest(errors=tuple(errors), covered=covered))
 
 
-def _fitted(points: Sequence[Point], setting: Setting, prior: Prior) -> LatencyModel:
+def fit_unchecked(points: Sequence[Point], setting: Setting, prior: Prior) -> LatencyModel:
+    """Return the model of points that are known to be usable, without a back-test."""
     reference = reference_terms(setting.precision)
     latencies_s = np.array([point.latency_s for point in points])
     found = solve(

@@ -88,7 +88,7 @@ def _refusal(grid: PublishedGrid, difference: float) -> Refusal | None:
     small, large = wrong[0]
     reason = (
         f"not monotone: {LABELS[large]} takes {_ms(grid, large)} ms, {LABELS[small]} {_ms(grid, small)} ms"
-        + f", and {len(wrong) - 1} more such pairs" * (len(wrong) > 1)
+        + f", and {len(wrong) - 1} more such pair{'s' * (len(wrong) > 2)}" * (len(wrong) > 1)
     )
     return Refusal(grid=grid, reason=reason)
 

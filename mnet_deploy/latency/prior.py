@@ -25,7 +25,7 @@ REFERENCE = ModelSpec(alpha=0.5, resolution_px=160, classes=1001)  # whose time 
 # By which fraction a latency lies beside the sum of its terms, typically (the residuals of published grids); and as how
 # many points this counts when a device's own residuals have been seen.
 TYPICAL_MISFIT = 0.03
-MISFIT_WEIGHT = 10
+MISFIT_WEIGHT = 20
 # Which class of the shares a precision is computed like. The others are neither: they get the mean of both.
 _COMPUTED_LIKE = {Precision.INT8: "int8", Precision.FP32: "fp32", Precision.FP16: "fp32"}
 
