@@ -71,6 +71,7 @@ class InferStart:
     engine_version: str | None
     machine: str | None = None
     delegate: str | None = None
+    runner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

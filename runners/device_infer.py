@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnet_deploy.errors import LinkLost
+from mnet_deploy.measurement.device_info import AGENT_RUNNER
 from mnet_deploy.runners.device_events import InferStart
 from mnet_deploy.runners.device_session import START_TIMEOUT_S, DeviceSession
 from mnet_deploy.runners.local import Inference
@@ -55,6 +56,8 @@ def infer_on_device(
         engine_version=start.engine_version,
         machine=start.machine,
         delegate=start.delegate,
+        runner=start.runner or AGENT_RUNNER,
+        c_library=session.agent.c_library if session.agent else None,
     )
 
 

@@ -35,6 +35,8 @@ class Inference:
         engine_version: None if the installation does not say.
         machine: kind of processor that it ran on, such as `x86_64`; None if the agent does not say.
         delegate: what the engine handed the work to, as `EngineInfo` has it; None if it does not say.
+        runner: the program that called the engine, as `EngineInfo` has it.
+        c_library: the C library that it brought along; None if it used the device's.
         tensors: values of the tensors that were asked for, [inputs, ...] as the model stores them.
     """
 
@@ -43,6 +45,8 @@ class Inference:
     engine_version: str | None
     machine: str | None = None
     delegate: str | None = None
+    runner: str | None = None
+    c_library: str | None = None
     tensors: dict[str, NDArray[Any]] = field(default_factory=dict)
 
 

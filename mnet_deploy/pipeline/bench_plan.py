@@ -17,7 +17,6 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, runtime: DeviceRunti
         SpecError: an engine or delegate is asked for that fits none of the files, or more than one way to sustain.
         DeviceUnavailable: an engine is not there.
     """
-    affinity = runtime.affinity if request.cpu_affinity is None else request.cpu_affinity or None
     candidates = tuple(
         Candidate(
             path=each.path,
@@ -26,7 +25,9 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, runtime: DeviceRunti
                 engine=engine,
                 delegate=delegate,
                 threads=threads,
-                cpu_affinity=affinity,
+                cpu_affinity=runtime.affinity(threads)
+                if request.cpu_affinity is None
+                else request.cpu_affinity or None,
                 session_options=_options(each, engine, request),
             ),
         )
@@ -45,6 +46,8 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, runtime: DeviceRunti
         raise SpecError(
             f"--delegate {', '.join(sorted(unused))} is of TensorFlow Lite's own tool: give --benchmark-model as well"
         )
+    if not {candidate.config.delegate for candidate in candidates} & set(request.delegates):
+        raise SpecError(f"--delegate {', '.join(request.delegates)} is of .tflite files. Received: none; leave it out")
     return candidates
 
 

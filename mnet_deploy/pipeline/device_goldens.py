@@ -16,6 +16,7 @@ from mnet_deploy.pipeline.bench_files import BenchFile, require_runnable
 from mnet_deploy.pipeline.bench_plan import plan
 from mnet_deploy.pipeline.bench_request import BenchRequest, ToolRequest
 from mnet_deploy.pipeline.device_runtime import DeviceRuntime
+from mnet_deploy.pipeline.golden_tolerance import Distance
 from mnet_deploy.pipeline.goldens import GoldenReplay, KeptGoldens, read_goldens
 from mnet_deploy.pipeline.runtime_choice import choose_runtime
 from mnet_deploy.progress import Progress
@@ -51,12 +52,14 @@ class DelegateReplay:
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         replay, moved = self.replay, self.replay.moved
-        share = replay.distance.share_of(replay.tolerance)
+        share = replay.share
         steps = None if moved.by_steps is None else {str(step): count for step, count in moved.by_steps.items()}
         return {
             "engine": self.answered.engine,
             "engine_version": self.answered.engine_version,
             "machine": self.answered.machine,
+            "runner": self.answered.runner,
+            "c_library": self.answered.c_library,
             "asked_delegate": self.config.delegate,
             "delegate": self.answered.delegate,
             "passed": replay.passed,
@@ -93,6 +96,11 @@ class DeviceReplay:
     tool: BenchmarkTool | None = None
 
     @property
+    def tolerance(self) -> Distance:
+        """What answers may be apart on this kind of processor; that of the export, if none came."""
+        return self.replays[0].replay.tolerance if self.replays else Distance(**self.goldens.record["tolerance"])
+
+    @property
     def same_file(self) -> bool:
         """Whether the copy is byte for byte the file that was exported."""
         return all(one.replay.same_file for one in self.replays)
@@ -114,7 +122,7 @@ class DeviceReplay:
             "same_file": self.same_file if self.replays else None,
             "images": self.goldens.images,
             "exported_with": record["engine"],
-            "tolerance": record["tolerance"],
+            "tolerance": self.tolerance.to_json(),
             "unit": record["unit"],
             "benchmark_model": {"sha256": tool.sha256, "source": tool.origin} if tool else None,
             "replays": [one.to_json() for one in self.replays],

@@ -34,7 +34,7 @@ class DeviceRuntime:
         engines: version of each engine that can be used, by its name; None where that is not known.
         missing: says, in a line, why an engine that is not among them cannot be used.
         agent: makes the program that runs models, with these engines.
-        affinity: the cores that programs run on unless others are asked for; None for all.
+        affinity: returns the cores that a number of threads runs on unless others are asked for; None for all.
         tool: TensorFlow Lite's own; None where it was not brought.
         agent_note: what the user should know of the program that runs models; empty for nothing.
     """
@@ -43,7 +43,7 @@ class DeviceRuntime:
     engines: Mapping[str, str | None]
     missing: Callable[[str], str]
     agent: Callable[[Collection[str], Progress], Agent]
-    affinity: tuple[int, ...] | None = None
+    affinity: Callable[[int], tuple[int, ...] | None] = lambda threads: None
     tool: Tool | None = None
     agent_note: str = ""
 

@@ -23,7 +23,15 @@ from mnet_deploy.artifact import Artifact, TensorInfo, file_sha256, read_sidecar
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.normalization import Normalization
 from mnet_deploy.pipeline.golden_images import GoldenImages, Pixels, decode, generate
-from mnet_deploy.pipeline.golden_tolerance import Distance, Moved, margin_of, tolerance_of, unit_of
+from mnet_deploy.pipeline.golden_tolerance import (
+    OTHER_MACHINE_MARGIN,
+    Distance,
+    Moved,
+    margin_of,
+    rounding_step,
+    tolerance_of,
+    unit_of,
+)
 from mnet_deploy.runners import local
 from mnet_deploy.runners.local import Inference
 
@@ -63,8 +71,9 @@ class GoldenReplay:
         same_engine: whether this engine, in this version and on this kind of processor, gave the golden answers.
         same_input: whether decoding, cropping and normalising gave the same input tensor.
         distance: of the answers from the nearer one of the two sets of golden answers.
-        tolerance: what kernels may differ by.
-        unit: of both.
+        tolerance: what kernels may differ by, on the kind of processor that answered.
+        step: what every single answer may be off by, all of them at once: rounding.
+        unit: of all three.
         moved: how many of the answers are others than the nearer ones.
     """
 
@@ -76,6 +85,7 @@ class GoldenReplay:
     same_input: bool
     distance: Distance
     tolerance: Distance
+    step: float
     unit: str
     moved: Moved
 
@@ -96,7 +106,13 @@ class GoldenReplay:
     @property
     def passed(self) -> bool:
         """Whether input and answers are those of the export, whatever the bytes of the file are."""
-        return self.same_input and self.distance.within(self.tolerance) and not self.altered
+        return self.same_input and self.share <= 1 and not self.altered
+
+    @property
+    def share(self) -> float:
+        """How much of what is allowed the answers take: 1 is just allowed, and no more than a step always is."""
+        share = self.distance.share_of(self.tolerance)
+        return min(share, 1.0) if self.distance.largest <= self.step else share
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -204,6 +220,7 @@ class KeptGoldens:
     def compare(self, answered: Inference) -> GoldenReplay:
         """Return how far the answers to `inputs` are from the golden ones."""
         nearer = min(self.answers, key=lambda golden: Distance.between(golden, answered.outputs).mean)
+        same_machine = answered.machine in (None, _machine(self.record["engine"]))
         return GoldenReplay(
             artifact=self.artifact,
             images=self.images,
@@ -212,7 +229,8 @@ class KeptGoldens:
             same_engine=_engine(answered) == self.record["engine"],
             same_input=_digest(self.inputs) == self.record["input_sha256"],
             distance=Distance.between(nearer, answered.outputs),
-            tolerance=Distance(**self.record["tolerance"]),
+            tolerance=Distance(**self.record["tolerance"]).times(1.0 if same_machine else OTHER_MACHINE_MARGIN),
+            step=rounding_step(self.artifact, self.answers[0]),
             unit=self.record["unit"],
             moved=Moved.between(nearer, answered.outputs),
         )
@@ -310,6 +328,11 @@ def _digest(stored: NDArray[Any]) -> str:
 def _engine(answered: Inference) -> str:
     machine = f" on {answered.machine}" if answered.machine else ""
     return f"{answered.engine} {answered.engine_version}{machine}"
+
+
+def _machine(engine: str) -> str:
+    """Return the kind of processor of an engine's description; empty where it names none."""
+    return engine.partition(" on ")[2]
 
 
 def _two_ways(usual: Inference) -> list[str]:

@@ -34,7 +34,7 @@ def device_replay_text(found: DeviceReplay) -> str:
     if found.device.emulated:
         lines.append(f"emulated by {found.device.emulated}: not the answers of a real device")
     if found.replays:
-        allowed = ("allowed", "", "", *_figures(Distance(**record["tolerance"])), "100%", "")
+        allowed = ("allowed", "", "", *_figures(found.tolerance), "100%", "")
         rows = [*(_row(one, emulated=bool(found.device.emulated)) for one in found.replays), (), allowed]
         header = ("engine", "delegate", "moved", "largest", "mean", "of allowed", "verdict")
         lines += ["", render_table(header, rows, align="<<>>>><")]
@@ -65,7 +65,7 @@ def _warnings(replay: GoldenReplay) -> Iterator[str]:
             "WARNING: the same images gave another input than at the export: look for another decoder, crop or "
             "normalisation"
         )
-    if not replay.distance.within(replay.tolerance):
+    if replay.share > 1:
         yield (
             "WARNING: the answers are further apart than kernels differ: the file is damaged, or the engine computes "
             "something else. Copy the file again, or try another engine or delegate"
@@ -76,7 +76,6 @@ def _warnings(replay: GoldenReplay) -> Iterator[str]:
 
 def _row(one: DelegateReplay, *, emulated: bool) -> tuple[str, ...]:
     moved = one.replay.moved
-    share = one.replay.distance.share_of(one.replay.tolerance)
     verdict = "not as exported"
     if one.replay.passed:
         verdict = "equal, bit for bit" if moved.count == 0 else "within tolerance"
@@ -85,7 +84,7 @@ def _row(one: DelegateReplay, *, emulated: bool) -> tuple[str, ...]:
         _delegate(one),
         f"{moved.count} of {moved.outputs}",
         *_figures(one.replay.distance),
-        _percent(share),
+        _percent(one.replay.share),
         f"{verdict} (emulated)" if emulated else verdict,
     )
 

@@ -33,20 +33,15 @@ NOTE = (
 )
 
 
-def phone_runtime(device: DeviceInfo, *, threads: int) -> DeviceRuntime:
-    """Return what runs models on a phone.
-
-    Args:
-        device: the phone.
-        threads: the most that are asked for; programs run on so many of the fastest cores, at least.
-    """
+def phone_runtime(device: DeviceInfo) -> DeviceRuntime:
+    """Return what runs models on a phone: on its fastest cores, or more where there are more threads than those."""
     problem = phone_problem(device)
     return DeviceRuntime(
         keeper=phone_keeper(),
         engines={} if problem else VERSIONS,
         missing=lambda engine: _missing(engine, device.address, problem),
         agent=_agent_for(PHONE, DeviceAddress.parse(device.address)),
-        affinity=fastest_cores(device, at_least=threads),
+        affinity=lambda threads: fastest_cores(device, at_least=threads),
         agent_note=NOTE,
     )
 

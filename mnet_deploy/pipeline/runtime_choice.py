@@ -39,7 +39,7 @@ def choose_runtime(transport: Transport, request: BenchRequest, progress: Progre
         raise SpecError(f"--runner agent needs Python on the device, which phones have not. Received: {address}")
     device = probe_device(transport, deadline) if phone or request.tool else None
     if phone and device is not None:
-        runtime = phone_runtime(device, threads=max(request.threads))
+        runtime = phone_runtime(device)
     elif request.runner == "native":
         runtime = native_runtime(transport, deadline)
     else:

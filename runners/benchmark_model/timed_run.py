@@ -78,7 +78,15 @@ class ToolTimer:
         """Return how it ended, and the result that it wrote; None from versions that write none."""
 
         def run(flags: BenchmarkFlags) -> CommandResult:
-            return run_tool(session, self._tool, flags, affinity=config.cpu_affinity, what=what, timeout_s=timeout_s)
+            return run_tool(
+                session,
+                self._tool,
+                flags,
+                affinity=config.cpu_affinity,
+                what=what,
+                timeout_s=timeout_s,
+                too_long="allow more (--block-timeout), or look what keeps the device busy",
+            )
 
         if self._writes_result:
             self._blocks += 1

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mnet_deploy.artifact import TensorInfo
 from mnet_deploy.errors import CommandFailed, CommandTimeout, DeviceError, ResultFormatError, SpecError
+from mnet_deploy.measurement.device_info import OFFICIAL_TOOL
 from mnet_deploy.measurement.run_config import RunConfig
 from mnet_deploy.runners.benchmark_model.flags import BenchmarkFlags, Flavour
 from mnet_deploy.runners.benchmark_model.text import BenchmarkLog, parse_log, what_computed
@@ -100,6 +101,7 @@ def infer_with_tool(
         engine_version=log.runtime_version or log.runner,
         machine=tool.machine,
         delegate=delegate,
+        runner=log.runner or OFFICIAL_TOOL,
     )
 
 

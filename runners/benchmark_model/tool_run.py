@@ -66,6 +66,7 @@ def run_tool(
     affinity: Sequence[int] | None,
     what: str,
     timeout_s: float,
+    too_long: str = "look what keeps the device busy",
 ) -> CommandResult:
     """Run the tool to its end; it and its libraries are copied once.
 
@@ -76,6 +77,7 @@ def run_tool(
         affinity: numbers of the cores that it may use; None for all.
         what: is run, for messages.
         timeout_s: after which it is stopped.
+        too_long: what the user can do then.
 
     Raises:
         CommandFailed: it failed; the message says why, and what to do.
@@ -91,8 +93,7 @@ def run_tool(
         result = session.run_program(argv, timeout_s=timeout_s)
     except CommandTimeout:
         raise CommandTimeout(
-            f"{what}: benchmark_model did not end within {timeout_s:g} s and was stopped; allow more "
-            "(--block-timeout), or look what keeps the device busy"
+            f"{what}: benchmark_model did not end within {timeout_s:g} s and was stopped; {too_long}"
         ) from None
     if unknown := unconsumed_flags(result.stdout, result.stderr):
         raise UnknownFlags(

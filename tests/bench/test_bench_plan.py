@@ -34,7 +34,7 @@ def request(*files, **options):
     return BenchRequest(files=tuple(file.path for file in files), device=address, **options)
 
 
-def runtime(*engines, affinity=None):
+def runtime(*engines, affinity=lambda threads: None):
     return DeviceRuntime(
         keeper=("keeper",),
         engines=dict.fromkeys(engines),
@@ -104,17 +104,28 @@ def test_what_cannot_be_measured_is_refused(options, engines, error, message):
 
 @pytest.mark.parametrize(("asked", "cores"), [(None, (4, 5, 6, 7)), ((), None), ((1,), (1,))])
 def test_programs_run_on_the_fastest_cores_of_a_phone_unless_asked_otherwise(asked, cores):
-    there = runtime("litert", affinity=phone_runtime(PHONE, threads=1).affinity)
+    there = runtime("litert", affinity=phone_runtime(PHONE).affinity)
     assert plan([TFLITE], request(TFLITE, cpu_affinity=asked), there)[0].config.cpu_affinity == cores
 
 
 def test_what_is_experimental_is_said_where_it_runs():
-    there, programs = phone_runtime(PHONE, threads=1), DevicePrograms(keeper=())
+    there, programs = phone_runtime(PHONE), DevicePrograms(keeper=())
     assert there.notes(programs) == ()
     assert "experimental" in there.notes(replace(programs, agent=PythonAgent("python3")))[0]
+
+
+def test_more_threads_than_fast_cores_take_slower_ones_and_leave_those_of_one_thread():
+    there = runtime("litert", affinity=phone_runtime(PHONE).affinity)
+    both = plan([TFLITE], request(TFLITE, threads=(1, 6)), there)
+    assert [one.config.cpu_affinity for one in both] == [(4, 5, 6, 7), None]
+
+
+def test_no_delegate_is_refused_where_no_file_has_any():
+    with pytest.raises(SpecError, match=r"^--delegate none is of \.tflite files\. Received: none; leave it out$"):
+        planned([ONNX], runtime("onnxruntime"), delegates=("none",))
 
 
 def test_a_phone_of_32_bits_is_told_to_bring_the_tool():
     old = DeviceInfo(address="adb://R58M", android=AndroidInfo(release="8", sdk=27, abis=("armeabi-v7a", "armeabi")))
     with pytest.raises(MnetError, match=r"^adb://R58M: litert cannot be used there: it runs armeabi-v7a, armeabi, and"):
-        planned([TFLITE], phone_runtime(old, threads=1))
+        planned([TFLITE], phone_runtime(old))

@@ -38,7 +38,12 @@ def test_each_input_is_a_start_of_its_own(answer, session, tmp_path):
     found = answer()
     np.testing.assert_array_equal(found.outputs, INPUTS.reshape(2, 12)[:, ::-1])
     assert found == Inference(
-        outputs=found.outputs, engine="benchmark_model", engine_version=RUNNER, machine="aarch64", delegate="none"
+        outputs=found.outputs,
+        engine="benchmark_model",
+        engine_version=RUNNER,
+        machine="aarch64",
+        delegate="none",
+        runner=RUNNER,
     )
     first, second = starts(tmp_path)
     given = first.pop("input_layer_value_files")

@@ -135,7 +135,14 @@ def test_damage_that_changes_answers_beyond_the_tolerance_is_caught(file, stored
 
 def test_answers_changed_by_less_than_kernels_differ_are_caught_on_the_same_engine(file, write_file, tmp_path):
     artifact = read_artifact(file)
-    figures = {"images": 4, "engine": "e 1", "same_input": True, "unit": "1", "tolerance": Distance(largest=9, mean=1)}
+    figures = {
+        "images": 4,
+        "engine": "e 1",
+        "same_input": True,
+        "unit": "1",
+        "tolerance": Distance(largest=9, mean=1),
+        "step": 0.0,
+    }
     figures["moved"] = Moved(outputs=40, count=2, by_steps=None)
     replay = GoldenReplay(
         artifact=artifact, **figures, same_file=False, same_engine=True, distance=Distance(largest=2, mean=0.1)
