@@ -1,6 +1,8 @@
 """The check against grids as text for a terminal."""
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import inf
 from statistics import median
 from typing import Any
 
@@ -12,6 +14,7 @@ from mnet_deploy.latency.grids import LABELS, PublishedGrid
 from mnet_deploy.text_table import render_table
 
 LIMIT = 0.10
+_JITTERS = (0.0, 0.05, 0.10, 0.20, inf)
 _METHODS = {"MACs": "macs", "MACs + constant": "macs_constant", "latency model": ""}
 _HEADER = ("grid", "", "MACs", "+const", "ours", "worst", "≤5 %", "≤10 %", "rank", "in 90 %", "width", "jitter")
 _WAYS = {"five_model": "from five models", "leave_one_out": "leave-one-out"}
@@ -34,7 +37,7 @@ def check_text(check: GridsCheck, file: str) -> str:
     for name, grids in (("CPUs", check.accepted), ("Accelerators", check.accelerators)):
         if grids:
             parts += [f"{name}\n\n{_headline(grids)}"]
-    parts += _far(check.accepted)
+    parts += [*_by_jitter(check.accepted), *_far(check.accepted)]
     for way, title in _TITLES.items():
         rows = [_row(each, getattr(each, way)) for each in check.accepted]
         rows += [(), *(_row(each, getattr(each, way)) for each in check.accelerators)] if check.accelerators else []
@@ -59,6 +62,20 @@ def _headline(grids: Sequence[GridCheck]) -> str:
 def _cells(found: dict[str, Any]) -> list[str]:
     shares = (_percent(found[name]) for name in ("mape_median", "share_within_5", "share_within_10"))
     return [*shares, f"{found['rank_correlation_median']:.3f}"]
+
+
+def _by_jitter(grids: Sequence[GridCheck]) -> list[str]:
+    """Return how well grids are predicted whose single inferences differ little, and others."""
+    rows = []
+    for least, most in pairwise(_JITTERS):
+        trials = [each.five_model for each in grids if each.jitter is not None and least <= each.jitter < most]
+        if trials:
+            found = summary(trials) or {}
+            title = f"{least:.0%} to {most:.0%}" if most < inf else f"{least:.0%} or more"
+            rows.append((title.replace("%", " %"), str(len(trials)), *_cells(found)[:3], _percent(found["coverage"])))
+    header = ("jitter", "grids", "median error", "≤5 %", "≤10 %", "in 90 %")
+    title = "From five models, by how steady the published latencies are"
+    return [f"{title}\n\n{render_table(header, rows, align='<' + '>' * 5)}"] if rows else []
 
 
 def _far(grids: Sequence[GridCheck]) -> list[str]:

@@ -1,7 +1,10 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ from mnet_deploy.latency.grids import LABELS, published_grids
 from mnet_deploy.latency.prediction_errors import Errors
 from mnet_deploy.pipeline.latency_published import published_json
 
+ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = resources.files("mnet_deploy.data").joinpath("published_grids.csv").read_text(encoding="utf-8")
 
 
@@ -138,6 +142,25 @@ def test_the_text_says_it_all(capsys):
     assert text.startswith("published_grids.csv: 44 on CPUs, 7 on accelerators, 12 refused\n")
     assert "0.5-224: 164 ms, of which the others say 86" in text
     assert text.count("Pixel 2, tflite ") == 4
+    page = (ROOT / "docs" / "latency.md").read_text(encoding="utf-8")
+    headline, _, rest = text.partition("\n\nFrom five models, by how steady")
+    assert headline in page
+    assert rest.partition("\n\nFrom five models (")[0] in page
+
+
+def test_without_scipy_it_says_what_to_install():
+    script = (
+        "import sys\n"
+        "class Missing:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'scipy': raise ModuleNotFoundError('no scipy', name='scipy')\n"
+        "sys.meta_path.insert(0, Missing())\n"
+        "from mnet_deploy.cli import main\n"
+        "sys.exit(main(['latency', 'check', '--published']))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "mnet: scipy is not installed here; pip install 'mnet-deploy[fit]'\n"
 
 
 @pytest.mark.parametrize(
