@@ -206,7 +206,8 @@ def test_a_32_bit_system(fresh_pi, tiny_models, tmp_path):
 def test_an_engine_that_the_file_does_not_run_on(device, tiny_models, tmp_path):
     run = bench(device, tmp_path, tiny_models[".tflite"], "--engine", "onnxruntime", *ONE_BLOCK, status=2)
     assert run.messages == [
-        f"{tiny_models['.tflite'].name} runs on litert or tflite-runtime. Received: --engine onnxruntime"
+        f"{tiny_models['.tflite'].name} runs on litert or tflite-runtime or benchmark_model. "
+        "Received: --engine onnxruntime"
     ]
 
 
