@@ -62,7 +62,7 @@ def sort_grids(rows: Sequence[PublishedGrid]) -> SortedGrids:
 def same_device(one: str, other: str) -> bool:
     """Return whether two names are of one device, `HiKey960` and `Linaro HiKey960 (hikey960)`: one says no more."""
     words, others = (set(name.partition("(")[0].lower().split()) for name in (one, other))
-    return words <= others or others <= words
+    return bool(words and others) and (words <= others or others <= words)
 
 
 def _chosen(group: Sequence[PublishedGrid]) -> tuple[PublishedGrid, float]:

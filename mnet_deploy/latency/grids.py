@@ -85,7 +85,13 @@ def read_grids(text: str, name: str) -> tuple[PublishedGrid, ...]:
     Raises:
         SpecError: other columns, no rows, a value that is no latency, or all latencies in another unit.
     """
-    reader = csv.DictReader(text.lstrip("\ufeff").splitlines())
+    try:
+        return _read(csv.DictReader(text.lstrip("\ufeff").splitlines()), name)
+    except csv.Error as error:
+        raise SpecError(f"{name}: expected a CSV. Received: {error}") from None
+
+
+def _read(reader: "csv.DictReader[str]", name: str) -> tuple[PublishedGrid, ...]:
     missing = [column for column in (*TEXT_COLUMNS, *LATENCY_COLUMNS) if column not in (reader.fieldnames or ())]
     if missing:
         raise SpecError(
@@ -112,8 +118,8 @@ def _grid(row: dict[str, str | None], where: str) -> PublishedGrid:
         _precision(texts["precision"])
     except SpecError as error:
         raise SpecError(f"{where}: {error}") from None
-    precision_text = texts.pop("precision")
-    return PublishedGrid(**texts, precision_text=precision_text, latency_s=latencies_s)
+    precision_text, stat = texts.pop("precision"), texts.pop("stat").lower()
+    return PublishedGrid(**texts, precision_text=precision_text, stat=stat, latency_s=latencies_s)
 
 
 def _latency_s(text: str | None, where: str) -> float:

@@ -104,7 +104,7 @@ class LatencyModel:
         """Return how long one inference of each model takes."""
         matrix = term_matrix(specs, self.setting.precision)
         latencies_s = matrix @ np.array(self.coefficients)
-        variances = np.einsum("ij,jk,ik->i", matrix, np.array(self.covariance), matrix) / latencies_s**2
+        variances = np.einsum("ij,jk,ik->i", matrix, np.array(self.covariance), matrix).clip(min=0) / latencies_s**2
         reach = np.exp(self.interval_factor * np.sqrt(variances + self.misfit**2))
         ends = zip(latencies_s.tolist(), (latencies_s / reach).tolist(), (latencies_s * reach).tolist(), strict=True)
         return tuple(Prediction(latency_s=latency, low_s=low, high_s=high) for latency, low, high in ends)

@@ -136,6 +136,13 @@ def test_some_grids_of_a_file(printed, tmp_path, violations):
     assert {row["jitter"] for row in found["grids"]} == {None}
 
 
+def test_a_device_without_a_name_can_be_checked(printed, tmp_path):
+    path = tmp_path / "grids.csv"
+    path.write_text(edited(lambda rows: [{**rows[0], "device": "", "stat": "MIN"}]))
+    found = printed("--grids", str(path))
+    assert (found["five_model"]["grids"], found["grids"][0]["stat"]) == (1, "min")
+
+
 def test_the_text_says_it_all(capsys):
     assert main(["latency", "check", "--published"]) == 0
     text = capsys.readouterr().out

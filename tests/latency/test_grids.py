@@ -133,6 +133,7 @@ def test_one_grid_in_another_unit_is_refused_alone():
         (csv_text({"a0.5_r160": "1,5"}), "Received: '1,5'"),
         (csv_text().rpartition(",")[0], "line 2, a1.0_r224: expected a latency in ms above 0. Received: None"),
         (csv_text({"precision": "int4"}), "line 2: expected a precision such as int8"),
+        (csv_text({"device": "x" * 200_000}), "expected a CSV. Received: field larger than"),
         (csv_text(factor=1e6), "they look like microseconds"),
         (csv_text(factor=1.0), "they look like seconds"),
     ],
@@ -176,6 +177,7 @@ def test_precisions_of_publications(text, precision):
         ("Raspberry Pi 4", "Raspberry Pi 4 Model B Rev 1.1", True),
         ("Raspberry Pi 4", "Raspberry Pi 3B rev1.2", False),
         ("Pixel 2", "Pixel 3", False),
+        ("", "Pixel 3", False),
     ],
 )
 def test_names_of_one_device(one, other, same):
