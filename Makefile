@@ -35,7 +35,7 @@ EXTRAS.core :=
 EXTRAS.export := [export]
 EXTRAS.android := [export,android]
 EXTRAS.train := [export,tensorflow,report]
-EXTRAS.dev := [export,tensorflow,onnx,report,android,dev]
+EXTRAS.dev := [export,tensorflow,onnx,report,android,fit,dev]
 
 STAMPS.core := .core
 STAMPS.export := .core .export

@@ -19,7 +19,7 @@ FOLDERS = {
     "runners": "mnet_deploy/runners",
     "models": "mnet_deploy/models",
 }
-ALL_EXTRAS = "export,tensorflow,onnx,report"
+ALL_EXTRAS = "export,tensorflow,onnx,report,fit"
 
 
 def main() -> int:
