@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from mnet_deploy.measurement.run_config import RUN_ENGINES
 from mnet_deploy.pipeline.latency_pick import PickReport
 from mnet_deploy.selection import Budget, Candidate, LatencyEnd, Limit, Miss, Nearest
 from mnet_deploy.selection.doubt import Doubt
@@ -191,6 +192,9 @@ def _chance(doubt: Doubt) -> str:
 def _how(doubt: Doubt) -> Iterator[str]:
     one = doubt.candidate
     engine = one.engine.partition(" ")[0]
+    if engine not in RUN_ENGINES:  # a name from a publication
+        yield "  Measure it on the device, engine and number of threads of the others."
+        return
     file_format = "onnx" if engine == "onnxruntime" else "tflite"
     yield (
         f"  mnet export --weights random --family {one.spec.family} --alpha {one.spec.alpha_text} "
@@ -198,7 +202,8 @@ def _how(doubt: Doubt) -> Iterator[str]:
         f"--precision {one.precision}"
     )
     file = f"exports/{one.spec.name}_{one.precision}.{file_format}"
-    yield f"  mnet bench {file} --engine {engine} --threads {one.threads}"
+    threads = "" if one.threads is None else f" --threads {one.threads}"
+    yield f"  mnet bench {file} --engine {engine}{threads}"
     yield "  (with the --device that was fitted; random weights are as fast as others). Then pick with --measured."
 
 
