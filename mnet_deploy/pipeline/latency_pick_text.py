@@ -7,6 +7,7 @@ from mnet_deploy.pipeline.latency_pick import PickReport
 from mnet_deploy.selection import Budget, Candidate, LatencyEnd, Limit, Miss, Nearest
 from mnet_deploy.selection.doubt import Doubt
 from mnet_deploy.spec import Family
+from mnet_deploy.terminal import printable
 from mnet_deploy.text_table import render_table
 from mnet_deploy.units import format_megabytes, format_seconds
 
@@ -42,7 +43,7 @@ def pick_text(report: PickReport, *, rows: int) -> str:
         parts.append("Pareto front, whatever the limits: no other is as fast, as small and as accurate:")
         parts.append(tables.of(choice.front, most=_FRONT_ROWS * rows, ranked=choice.ranked))
     parts += [_doubt_text(choice.doubt, report), "\n".join((*tables.legend(), *_remarks(report)))]
-    return "\n\n".join(parts)
+    return "\n".join(map(printable, "\n\n".join(parts).split("\n")))  # names come from files
 
 
 def short_name(candidate: Candidate) -> str:

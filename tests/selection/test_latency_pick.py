@@ -11,7 +11,7 @@ from importlib import resources
 
 import pytest
 
-from mnet_deploy.cli import latency_pick
+from mnet_deploy.cli import latency_pick, main
 from mnet_deploy.cost import Precision, estimate
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.latency import TERMS, BackTest, LatencyModel, Point, Setting
@@ -192,6 +192,22 @@ def test_other_families_are_marked_as_extrapolated(picked):
     marked = {one["family"]: one["extrapolated"] for one in [*found["ranked"], *found["unrated"]]}
     assert marked == {"mobilenet_v1": False, "shallow_mobilenet": True}
     assert "?: predicted from measurements of other families alone" in text
+
+
+def test_a_name_in_a_file_cannot_move_the_cursor(picked):
+    _, text, found = picked("--max-ms", "30", models=(a_model(device="Pi\x1b[2J", engine="e\r"),))
+    assert found["device"] == "Pi\x1b[2J"
+    assert not set(text) & {"\x1b", "\r"}
+    assert "Pi" in text
+
+
+def test_the_verb_has_it(picked, tmp_path, capsys):
+    write_model(tmp_path / "m.json", a_model(), force=True)
+    assert main(["latency", "pick", "--model", str(tmp_path / "m.json"), "--max-ms", "30"]) == 0
+    assert main(["latency", "pick", "--model", str(tmp_path / "m.json"), "--max-ms", "0.1"]) == 1
+    capsys.readouterr()
+    assert main(["latency", "pick", "--model", str(tmp_path / "m.json"), "--min-top1", "0.6"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_several_models_are_several_ways_to_run(picked):
