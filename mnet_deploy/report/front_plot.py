@@ -111,6 +111,7 @@ def _name_points(axes: Axes, points: Sequence[FrontPoint]) -> None:
             va="center",
             fontsize=_FONT_PT,
             color="#333333",
+            arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "#999999", "shrinkA": 0, "shrinkB": 3},
         )
 
 
