@@ -22,10 +22,11 @@ measurement is INVALID, or slower than --baseline allows; 3: the device failed, 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mnet_deploy.cli.protocol_options import add_protocol_arguments, protocol_of
 from mnet_deploy.cli.tool_options import add_tool_arguments, tool_request
-from mnet_deploy.cli.values import duration_s, fraction, names, number, whole_number
+from mnet_deploy.cli.values import duration_s, fraction, names, whole_number
 from mnet_deploy.errors import SpecError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="local:", metavar="ADDRESS", help="where (default: local:)")
     _add_configurations(parser)
     add_tool_arguments(parser)
-    _add_protocol(parser)
+    add_protocol_arguments(parser)
     _add_questions(parser)
     parser.add_argument(
         "--results", type=Path, default=Path("mnet-results"), metavar="FOLDER", help="the store (default: mnet-results)"
@@ -77,24 +78,6 @@ def _add_configurations(parser: argparse.ArgumentParser) -> None:
         "--runner",
         metavar="R",
         help="what calls the engine: agent (Python) or native (a C program; default on phones, which have no Python)",
-    )
-
-
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("when it is enough: what differs from the defaults is recorded")
-    group.add_argument("--warmup-count", metavar="N", help="inferences before the timed ones, at least (10)")
-    group.add_argument("--warmup", metavar="TIME", help="and for this long (0.5s)")
-    group.add_argument("--block", metavar="TIME", help="length of a block (2s)")
-    group.add_argument("--min-count", metavar="N", help="and at least this many inferences (10)")
-    group.add_argument("--min-blocks", metavar="N", help="of each configuration (5)")
-    group.add_argument("--max-blocks", metavar="N", help="of each configuration (50)")
-    group.add_argument("--max-interval", metavar="SHARE", help="how near the interval's ends have to be (2%%)")
-    group.add_argument("--time-limit", metavar="TIME", help="no round begins after this (5m)")
-    group.add_argument("--block-timeout", metavar="TIME", help="a block that takes longer is an error (2m)")
-    group.add_argument("--max-start-temperature", metavar="C", help="wait until the device is this cool (65)")
-    group.add_argument("--cool-down", metavar="TIME", help="but no longer than this (5m)")
-    group.add_argument(
-        "--pin", action="store_true", help="set the governor to performance meanwhile (root, or sudo without password)"
     )
 
 
@@ -179,30 +162,13 @@ def _request(args: argparse.Namespace) -> "BenchRequest":
 
 
 def _protocol(args: argparse.Namespace) -> "Protocol":
-    from mnet_deploy.measurement.run_config import Protocol
     from mnet_deploy.pipeline.bench_request import SUSTAINED_BLOCK_S, sustaining
 
-    given: dict[str, Any] = {
-        name: whole_number(text, f"--{name.replace('_', '-')}")
-        for name in ("warmup_count", "min_count", "min_blocks", "max_blocks")
-        if (text := getattr(args, name)) is not None
-    }
-    for name in ("warmup", "block", "time_limit", "block_timeout", "cool_down"):
-        if (text := getattr(args, name)) is not None:
-            given[f"{name}_s"] = duration_s(text, f"--{name.replace('_', '-')}")
-    if args.max_interval is not None:
-        given["max_interval"] = fraction(args.max_interval, "--max-interval")
-    if args.max_start_temperature is not None:
-        given["max_start_temperature_c"] = number(args.max_start_temperature, "--max-start-temperature")
-    if "min_blocks" in given and "max_blocks" not in given:
-        given["max_blocks"] = max(given["min_blocks"], Protocol().max_blocks)
-    if "block_timeout_s" not in given:
-        block_s = max(given.get("block_s", 0.0), 0.0 if args.sustain is None else SUSTAINED_BLOCK_S)
-        given["block_timeout_s"] = max(Protocol().block_timeout_s, 60 + given.get("warmup_s", 0.0) + 2 * block_s)
-    protocol = Protocol(**given, pin=args.pin)
     if args.sustain is None:
-        return protocol
-    return sustaining(protocol, duration_s(args.sustain, "--sustain"), block_s=given.get("block_s"))
+        return protocol_of(args)
+    block_s = None if args.block is None else duration_s(args.block, "--block")
+    protocol = protocol_of(args, longest_block_s=SUSTAINED_BLOCK_S)
+    return sustaining(protocol, duration_s(args.sustain, "--sustain"), block_s=block_s)
 
 
 def _affinity(text: str | None) -> tuple[int, ...] | None:

@@ -3,11 +3,13 @@
 import argparse
 from types import ModuleType
 
-from mnet_deploy.cli import latency_check, latency_pick
+from mnet_deploy.cli import latency_check, latency_fit, latency_pick, latency_predict
 
 HELP = "predict latencies from a few measured models, check the predictions, choose by them"
 
 ACTIONS: dict[str, ModuleType] = {
+    "fit": latency_fit,
+    "predict": latency_predict,
     "check": latency_check,
     "pick": latency_pick,
 }

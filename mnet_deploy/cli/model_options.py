@@ -1,10 +1,12 @@
 """The options that describe a model, shared by the verbs that take one."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
-from mnet_deploy.spec import Family, Padding
-from mnet_deploy.spec.text_fields import fields_of_text
+from mnet_deploy.errors import SpecError
+from mnet_deploy.spec import Family, ModelSpec, Padding
+from mnet_deploy.spec.text_fields import fields_of_name, fields_of_text
 
 # option: field of ModelSpec
 _FIELDS = {
@@ -46,3 +48,26 @@ def spec_overrides(args: argparse.Namespace) -> dict[str, Any]:
 def given_options(args: argparse.Namespace) -> dict[str, str]:
     """Return the texts of the model options that were given, by option name without its dashes."""
     return {option: getattr(args, option) for option in _FIELDS if getattr(args, option) is not None}
+
+
+def specs_of_words(words: Sequence[str], option: str) -> tuple[ModelSpec, ...]:
+    """Return the models that words name: ALPHA-PX, FAMILY ALPHA-PX, FAMILY_ALPHA_PX, or FAMILY for its 1.0-224.
+
+    Raises:
+        SpecError: a word that names none, or a value outside its range.
+    """
+    found: list[dict[str, Any]] = []
+    family_alone = False
+    for word in " ".join(words).split():
+        fields = fields_of_name(word)
+        if fields is None:
+            raise SpecError(
+                f"{option} takes models such as 0.5-160, conv_mobilenet 0.5-160 or mobilenet_v1_0.25_128. "
+                f"Received: {word!r}"
+            )
+        if family_alone and "family" not in fields:
+            found[-1] |= fields
+        else:
+            found.append(fields)
+        family_alone = tuple(fields) == ("family",)
+    return tuple(ModelSpec(**fields) for fields in found)

@@ -14,8 +14,10 @@ class Point:
         spec: what was run.
         latency_s: of one inference.
         setting: what it was measured with; None: what the fit is told.
+        doubts: why the measurement is SUSPECT, a sentence each; empty if nothing says so, or nobody judged it.
     """
 
     spec: ModelSpec
     latency_s: float
     setting: Setting | None = None
+    doubts: tuple[str, ...] = ()

@@ -1,6 +1,6 @@
 """Which measurements may be compared: all that is not the question has to be the same."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from mnet_deploy.errors import SpecError
@@ -18,7 +18,7 @@ CONDITIONS: dict[str, Callable[[Measurement], Any]] = {
     "memory": lambda one: one.device.memory_bytes,
     "os": lambda one: one.device.os,
     "machine": lambda one: one.engine.machine or one.device.machine,
-    "highest clock": lambda one: _highest_clock(one),
+    "highest clock": lambda one: _clock_text(highest_clock_hz(one)),
     "governor": lambda one: one.before.governor,
     "thermal status": lambda one: worst_thermal_status(one) or None,
     "battery saver": lambda one: any(state.power_saving for _, state in whens(one)) or None,
@@ -52,15 +52,20 @@ _REMEDIES = {
 }
 
 
-def require_comparable(a: Measurement, b: Measurement) -> None:
+def require_comparable(a: Measurement, b: Measurement, *, but: Collection[str] = ()) -> None:
     """Refuse two measurements whose conditions differ.
+
+    Args:
+        a: one.
+        b: the other.
+        but: names of `CONDITIONS` that are the question, and may differ.
 
     Raises:
         SpecError: a condition differs; the message names the first one.
     """
     for name, of in CONDITIONS.items():
         first, second = of(a), of(b)
-        if first != second:
+        if first != second and name not in but:
             raise SpecError(
                 f"only measurements under the same conditions can be compared. Received: {name} {_text(name, first)} "
                 f"and {name} {_text(name, second)}; {_remedy(name)}"
@@ -73,8 +78,8 @@ def _build(one: Measurement) -> str | None:
     return None if one.engine.runner in ours or one.engine.runner_sha256 is None else one.engine.runner_sha256[:12]
 
 
-def _highest_clock(one: Measurement) -> str | None:
-    """Return what the cores that were used can have, or the limit that the system sets them."""
+def highest_clock_hz(one: Measurement) -> float | None:
+    """Return what the cores that were used can have, or the limit that the system sets them; None if unknown."""
     device, used = one.device, one.engine.affinity
     limits = one.before.limits_hz if len(one.before.limits_hz) == len(device.cores) else [None] * len(device.cores)
     clocks = [
@@ -82,7 +87,11 @@ def _highest_clock(one: Measurement) -> str | None:
         for core, limit in zip(device.cores, limits, strict=True)
         if (used is None or core.number in used) and (core.max_clock_hz is not None or limit is not None)
     ]
-    return f"{max(clocks) / 1e6:.0f} MHz" if clocks else None
+    return max(clocks, default=None)
+
+
+def _clock_text(clock_hz: float | None) -> str | None:
+    return None if clock_hz is None else f"{clock_hz / 1e6:.0f} MHz"
 
 
 def _text(name: str, value: object) -> str:
