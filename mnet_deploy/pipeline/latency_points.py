@@ -10,13 +10,14 @@ from mnet_deploy.artifact import read_artifact, sidecar_path
 from mnet_deploy.converters.options import Effort, FileFormat
 from mnet_deploy.errors import DeviceUnavailable, SpecError
 from mnet_deploy.latency import Point, Setting
-from mnet_deploy.measurement.comparable import highest_clock_hz, require_comparable
+from mnet_deploy.measurement.comparable import require_comparable
 from mnet_deploy.measurement.measurement import Measurement, Verdict
 from mnet_deploy.measurement.run_config import Protocol
 from mnet_deploy.pipeline.bench import bench
 from mnet_deploy.pipeline.bench_request import BenchRequest
 from mnet_deploy.pipeline.candidates import file_names
 from mnet_deploy.pipeline.export import ExportResult, export
+from mnet_deploy.pipeline.latency_setting import setting_of
 from mnet_deploy.pipeline.request import ExportRequest
 from mnet_deploy.precision import Precision
 from mnet_deploy.progress import Progress
@@ -118,21 +119,6 @@ def measure_points(request: PointsRequest, specs: Sequence[ModelSpec], progress:
     return MeasuredPoints(setting=setting, points=points, warnings=result.warnings)
 
 
-def setting_of(measurement: Measurement, precision: Precision) -> Setting:
-    """Return what a measurement was made with."""
-    device, engine = measurement.device, measurement.engine
-    name = device.model or device.address
-    return Setting(
-        device=name if device.emulated is None else f"{name} (emulated by {device.emulated})",
-        engine=measurement.config.engine,
-        precision=precision,
-        engine_version=engine.version,
-        threads=measurement.config.threads,
-        delegate=engine.delegate,
-        clock_hz=highest_clock_hz(measurement),
-    )
-
-
 @contextmanager
 def _folder(request: PointsRequest) -> Iterator[Path]:
     if request.keep is not None:
@@ -156,6 +142,10 @@ def _exported(spec: ModelSpec, request: PointsRequest, folder: Path, progress: P
     path = folder / file_names(order, spec.name, None)[0]
     if path.is_file() and sidecar_path(path).is_file() and read_artifact(path).spec == spec:
         return path
+    if path.exists():
+        raise SpecError(
+            f"{path}: expected {spec.name} with its sidecar, or no file. Received: another; --keep elsewhere"
+        )
     progress.stage(f"exporting {path.name}")
     result = export(order, progress)
     if result.rejected:

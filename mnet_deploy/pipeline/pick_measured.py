@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mnet_deploy.errors import SpecError
 from mnet_deploy.measurement.measurement import Measurement, Verdict
+from mnet_deploy.pipeline.latency_setting import setting_of
 from mnet_deploy.pipeline.pick_candidates import Way
 from mnet_deploy.results.store import list_runs
 from mnet_deploy.selection import Candidate, Latency
@@ -50,16 +52,13 @@ def with_measurements(candidates: Sequence[Candidate], ways: Sequence[Way], fold
 
 def _is_of(measurement: Measurement, candidate: Candidate, way: Way) -> bool:
     """Return whether it was measured of this model, in this way."""
-    file, config, engine, setting = measurement.file, measurement.config, measurement.engine, way.setting
-    return (
-        (file.model, file.precision) == (candidate.spec.name, candidate.precision)
-        and setting.device in (measurement.device.model, measurement.device.address)
-        and (config.engine, config.threads) == (setting.engine, setting.threads)
-        and setting.engine_version in (None, engine.version)
-        and setting.delegate in (None, engine.delegate)
-        and not measurement.device.emulated
-        and measurement.median_s is not None
-    )
+    if (measurement.file.model, measurement.file.precision) != (candidate.spec.name, candidate.precision):
+        return False
+    try:
+        way.setting.require_same(setting_of(measurement, way.setting.precision))
+    except SpecError:
+        return False
+    return measurement.median_s is not None
 
 
 def _has_its_size(measurement: Measurement, candidate: Candidate) -> bool:

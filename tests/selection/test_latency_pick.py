@@ -16,7 +16,7 @@ from mnet_deploy.cost import Precision, estimate
 from mnet_deploy.errors import ResultFormatError, SpecError
 from mnet_deploy.latency import TERMS, BackTest, LatencyModel, Point, Setting
 from mnet_deploy.latency.model_file import write_model
-from mnet_deploy.measurement.device_info import Conditions, DeviceInfo, EngineInfo
+from mnet_deploy.measurement.device_info import Conditions, Core, DeviceInfo, EngineInfo
 from mnet_deploy.measurement.measurement import Block, MeasuredFile, Measurement, Verdict
 from mnet_deploy.measurement.run_config import Protocol, RunConfig
 from mnet_deploy.pipeline.file_size import predicted_size_bytes
@@ -28,8 +28,15 @@ from mnet_deploy.spec import Family, ModelSpec
 
 DEVICE = "Raspberry Pi 4 Model B Rev 1.5"
 SETTING = Setting(
-    device=DEVICE, engine="litert", engine_version="2.3.0", precision=Precision.INT8, threads=1, delegate="xnnpack"
+    device=DEVICE,
+    engine="litert",
+    engine_version="2.3.0",
+    precision=Precision.INT8,
+    threads=1,
+    delegate="xnnpack",
+    clock_hz=1.8e9,
 )
+PI4 = DeviceInfo(address="ssh://pi@pi4", model=DEVICE, cores=(Core(number=0, max_clock_hz=1.8e9),))
 POINTS = tuple(
     Point(spec=ModelSpec(alpha=alpha, resolution_px=px), latency_s=0.01)
     for alpha, px in ((0.25, 128), (0.25, 224), (1.0, 128), (1.0, 224), (0.5, 160))
@@ -58,7 +65,7 @@ def a_measurement(spec, latency_s, **changes):
             file=MeasuredFile(
                 file=f"{spec.name}.tflite", sha256="a" * 64, size_bytes=size, model=spec.name, precision="int8"
             ),
-            device=DeviceInfo(address="ssh://pi@pi4", model=DEVICE),
+            device=PI4,
             engine=EngineInfo(name="ai-edge-litert", version="2.3.0", delegate="xnnpack"),
             config=RunConfig(engine="litert", threads=1),
             protocol=Protocol(),
@@ -291,7 +298,8 @@ PI5 = DeviceInfo(address="ssh://pi@pi5", model="Raspberry Pi 5")
         ({"file": {"size_bytes": 2_000_000}}, "another number of classes"),
         ({"file": {"precision": "fp32"}}, None),
         ({"device": PI5}, None),
-        ({"device": DeviceInfo(address="ssh://pi@pi4", model=DEVICE, emulated="qemu-user")}, None),
+        ({"device": replace(PI4, emulated="qemu-user")}, None),
+        ({"device": replace(PI4, cores=(Core(number=0, max_clock_hz=1.5e9),))}, None),
         ({"config": RunConfig(engine="litert", threads=2)}, None),
         ({"config": RunConfig(engine="tflite-runtime")}, None),
         ({"engine": EngineInfo(name="ai-edge-litert", version="2.4.0", delegate="xnnpack")}, None),
