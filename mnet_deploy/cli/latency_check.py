@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mnet_deploy.cli.latency_fit import KEEP_HELP
 from mnet_deploy.cli.model_options import specs_of_words
-from mnet_deploy.cli.protocol_options import add_protocol_arguments, protocol_of
+from mnet_deploy.cli.protocol_options import add_protocol_arguments, given_protocol_options, protocol_of
 from mnet_deploy.cli.values import fraction
 from mnet_deploy.errors import SpecError
 
@@ -62,9 +62,9 @@ def run(args: argparse.Namespace) -> int:
 
 def _refuse_what_is_of_devices(args: argparse.Namespace) -> None:
     of_devices = {"SPEC": args.specs or None, "--model": args.model, "--max-error": args.max_error, "--keep": args.keep}
-    for option, given in of_devices.items():
-        if given is not None:
-            raise SpecError(f"{option} is for --device. Received: published grids as well; leave one of them out")
+    given = [option for option, value in of_devices.items() if value is not None] + given_protocol_options(args)
+    if given:
+        raise SpecError(f"{given[0]} is for --device. Received: published grids as well; leave one of them out")
 
 
 def _on_device(args: argparse.Namespace) -> int:

@@ -8,6 +8,10 @@ from mnet_deploy.cli.values import duration_s, fraction, number, whole_number
 if TYPE_CHECKING:
     from mnet_deploy.measurement.run_config import Protocol
 
+_COUNTS = ("warmup_count", "min_count", "min_blocks", "max_blocks")
+_TIMES = ("warmup", "block", "time_limit", "block_timeout", "cool_down")
+_NAMES = (*_COUNTS, *_TIMES, "max_interval", "max_start_temperature", "pin")
+
 
 def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options; all but --pin are texts, and None where not given, until `protocol_of` checks them."""
@@ -28,6 +32,12 @@ def add_protocol_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def given_protocol_options(args: argparse.Namespace) -> list[str]:
+    """Return the options that were given."""
+    given = [name for name in _NAMES if getattr(args, name)]
+    return [f"--{name.replace('_', '-')}" for name in given]
+
+
 def protocol_of(args: argparse.Namespace, *, longest_block_s: float = 0.0) -> "Protocol":
     """Return the protocol that the options ask for.
 
@@ -42,10 +52,10 @@ def protocol_of(args: argparse.Namespace, *, longest_block_s: float = 0.0) -> "P
 
     given: dict[str, Any] = {
         name: whole_number(text, f"--{name.replace('_', '-')}")
-        for name in ("warmup_count", "min_count", "min_blocks", "max_blocks")
+        for name in _COUNTS
         if (text := getattr(args, name)) is not None
     }
-    for name in ("warmup", "block", "time_limit", "block_timeout", "cool_down"):
+    for name in _TIMES:
         if (text := getattr(args, name)) is not None:
             given[f"{name}_s"] = duration_s(text, f"--{name.replace('_', '-')}")
     if args.max_interval is not None:

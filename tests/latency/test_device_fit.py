@@ -219,6 +219,14 @@ def test_bad_options_are_refused_in_one_line_before_anything_is_measured(options
     assert board.requests == []
 
 
+def test_a_file_of_something_else_is_neither_measured_nor_replaced(board, tmp_path, capsys):
+    other = tmp_path / "mobilenet_v1_0.25_128_int8.tflite"
+    other.write_bytes(b"mine")
+    assert main(["latency", "fit", "--out", str(tmp_path / "model.json"), "--keep", str(tmp_path)]) == 2
+    assert "--keep elsewhere" in the_only_line(capsys)
+    assert (other.read_bytes(), board.requests) == (b"mine", [])
+
+
 def test_emulated_devices_are_labelled(board, tmp_path, capsys):
     board.change = lambda one, spec: replace(one, device=replace(one.device, emulated="qemu-user"))
     path = tmp_path / "model.json"
@@ -336,6 +344,7 @@ def test_a_model_of_another_setting_is_refused(change, named, fitted, board, cap
         (("--device", "local:", "--model", "MODEL", "--max-error", "many"), "--max-error takes a share"),
         (("--published", "--model", "MODEL"), "--model is for --device"),
         (("--published", "0.5-160"), "SPEC is for --device"),
+        (("--published", "--min-blocks", "9"), "--min-blocks is for --device"),
     ],
 )
 def test_what_cannot_be_checked_ends_in_one_line(arguments, said, fitted, board, capsys):
