@@ -11,6 +11,7 @@ from mnet_deploy.pipeline.pick_candidates import Way
 from mnet_deploy.results.store import list_runs
 from mnet_deploy.selection import Candidate, Latency
 
+_MOST_NAMED = 3
 _SIZE_WITHIN = 0.02  # a file that differs by more has another number of classes, or other contents
 
 
@@ -38,16 +39,25 @@ def with_measurements(candidates: Sequence[Candidate], ways: Sequence[Way], fold
     listing = list_runs(folder)
     stored = [one for run in listing.runs for one in run.measurements]
     ways_of = {(way.engine_text, way.setting.threads, str(way.setting.precision)): way for way in ways}
-    found, notes = [], list(listing.problems)
+    found: list[Candidate] = []
+    left: dict[str, list[str]] = {}
     for candidate in candidates:
         way = ways_of[candidate.engine, candidate.threads, candidate.precision]
         same = [one for one in stored if _is_of(one, candidate, way)]
         usable = [one for one in same if one.verdict is Verdict.VALID and _has_its_size(one, candidate)]
         if same and not usable:
-            notes.append(f"{candidate.label}: {_why_not(same, candidate)}; the prediction is used")
+            left.setdefault(_why_not(same, candidate), []).append(candidate.label)
         found.append(_measured(candidate, usable) if usable else candidate)
     count = sum(one.latency.measured for one in found)
+    notes = [*listing.problems, *(f"{why}, so predictions are used: {_listed(labels)}" for why, labels in left.items())]
+    if not count:
+        notes.append(f"{folder}: no valid measurement of any candidate, all latencies are predicted")
     return Measured(candidates=tuple(found), count=count, notes=tuple(notes))
+
+
+def _listed(labels: Sequence[str]) -> str:
+    more = len(labels) - _MOST_NAMED
+    return "; ".join(labels[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
 def _is_of(measurement: Measurement, candidate: Candidate, way: Way) -> bool:
@@ -68,10 +78,10 @@ def _has_its_size(measurement: Measurement, candidate: Candidate) -> bool:
 def _why_not(same: Iterable[Measurement], candidate: Candidate) -> str:
     newest = max(same, key=lambda one: one.measured_at)
     if newest.verdict is not Verdict.VALID:
-        return f"its measurement is {newest.verdict}"
+        return f"measurements that are {newest.verdict} are not taken"
     return (
-        f"{newest.file.file} was measured, but has {newest.file.size_bytes} bytes where {candidate.size_bytes} are "
-        "expected, so probably another number of classes (--classes)"
+        f"{newest.file.file} has {newest.file.size_bytes} bytes where {candidate.size_bytes} are expected, probably "
+        "of another number of classes (--classes)"
     )
 
 

@@ -293,8 +293,8 @@ PI5 = DeviceInfo(address="ssh://pi@pi5", model="Raspberry Pi 5")
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"verdict": Verdict.SUSPECT}, "its measurement is SUSPECT"),
-        ({"verdict": Verdict.INVALID}, "its measurement is INVALID"),
+        ({"verdict": Verdict.SUSPECT}, "that are SUSPECT are not taken"),
+        ({"verdict": Verdict.INVALID}, "that are INVALID are not taken"),
         ({"file": {"size_bytes": 2_000_000}}, "another number of classes"),
         ({"file": {"precision": "fp32"}}, None),
         ({"device": PI5}, None),
@@ -314,8 +314,9 @@ def test_a_measurement_of_something_else_or_worth_nothing_is_not_taken(picked, t
     _, _, found = picked(*MEASURED, "--measured")
     assert found["measured"] == 0
     assert found["ranked"][0]["resolution_px"] == 192
-    assert bool(found["notes"]) == (note is not None)
-    assert note is None or note in found["notes"][0]
+    assert "no valid measurement of any candidate" in found["notes"][-1]
+    assert len(found["notes"]) == 1 + (note is not None)
+    assert note is None or (note in found["notes"][0] and "0.75-224 int8" in found["notes"][0])
 
 
 @pytest.mark.parametrize("suffix", ["svg", "png"])
