@@ -24,6 +24,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mnet_deploy.cli.device import ADDRESS
 from mnet_deploy.cli.protocol_options import add_protocol_arguments, protocol_of
 from mnet_deploy.cli.tool_options import add_tool_arguments, tool_request
 from mnet_deploy.cli.values import duration_s, fraction, names, whole_number
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
     from mnet_deploy.progress import Progress
 
 MOST_CORES = 4096  # Linux has no more
+_CORES = "--affinity takes cores such as 2,3 or 0-3, or all. Received: {!r}"
 HELP = "measure latency on this machine, over ssh or on a phone, with a verdict"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
     parser.add_argument("artifacts", type=Path, nargs="+", metavar="ARTIFACT", help=".tflite, .onnx or .ort files")
-    parser.add_argument("--device", default="local:", metavar="ADDRESS", help="where (default: local:)")
+    parser.add_argument("--device", default="local:", metavar="ADDRESS", help=f"{ADDRESS} (default: local:)")
     _add_configurations(parser)
     add_tool_arguments(parser)
     add_protocol_arguments(parser)
@@ -67,7 +69,8 @@ def _add_configurations(parser: argparse.ArgumentParser) -> None:
         "--delegate",
         default="default",
         metavar="D,...",
-        help="default (XNNPACK) or none, of .tflite files; of benchmark_model also xnnpack, gpu and nnapi",
+        help="for .tflite files: default (what the engine takes by itself) and none; with --benchmark-model also "
+        "xnnpack, gpu and nnapi",
     )
     group.add_argument(
         "--affinity",
@@ -87,7 +90,11 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--baseline", metavar="RUN", help="compare with a stored run (a file, or its name in the store)")
     group.add_argument("--max-slowdown", metavar="SHARE", help="what --baseline allows (default: 5%%)")
     group.add_argument("--sustain", metavar="TIME", help="keep one file running for this long, such as 30m")
-    group.add_argument("--layers", action="store_true", help="time each layer as well, in runs of their own")
+    group.add_argument(
+        "--layers",
+        action="store_true",
+        help="time each layer as well, in runs of their own (on phones with --benchmark-model only)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -179,11 +186,13 @@ def _cores(text: str) -> tuple[int, ...]:
     cores: list[int] = []
     for part in names(text):
         first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise SpecError(_CORES.format(text))
         low = whole_number(first, "--affinity")
         high = whole_number(last, "--affinity") if dash else low
         if high >= MOST_CORES:
             raise SpecError(f"--affinity takes cores below {MOST_CORES}. Received: {text!r}")
         cores += range(low, high + 1)
     if not cores or len(set(cores)) != len(cores):
-        raise SpecError(f"--affinity takes cores such as 2,3 or 0-3. Received: {text!r}")
+        raise SpecError(_CORES.format(text))
     return tuple(cores)

@@ -14,33 +14,35 @@ _OF_THE_TOOL = ("sha256", "library", "library_sha256", "flavour", "nodes", "flag
 
 def add_tool_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare them."""
-    group = parser.add_argument_group("benchmark_model, TensorFlow Lite's or LiteRT's own tool, for .tflite files")
+    group = parser.add_argument_group("benchmark_model: TensorFlow Lite's or LiteRT's own tool, for .tflite files")
     group.add_argument(
-        "--benchmark-model", metavar="FILE", help="a path, or an https address with --benchmark-model-sha256"
+        "--benchmark-model",
+        metavar="FILE",
+        help="the program: a path, or an https address with --benchmark-model-sha256",
     )
-    group.add_argument("--benchmark-model-sha256", metavar="HEX", help="what it has to be")
+    group.add_argument("--benchmark-model-sha256", metavar="HEX", help="the SHA-256 that it must have")
     group.add_argument(
         "--benchmark-model-library",
         metavar="FILE",
-        help="libLiteRt.so of the same release, if it needs one that is not beside it",
+        help="its libLiteRt.so, of the same release, if it needs one and that is not beside it",
     )
-    group.add_argument("--benchmark-model-library-sha256", metavar="HEX", help="what that has to be")
+    group.add_argument("--benchmark-model-library-sha256", metavar="HEX", help="the SHA-256 that the library must have")
     group.add_argument(
         "--benchmark-model-flavour",
         metavar="F",
-        help="classic (TensorFlow Lite) or litert, where the file does not show it",
+        help="classic (TensorFlow Lite's) or litert, if mnet cannot tell from the file",
     )
     group.add_argument(
         "--benchmark-model-nodes",
         metavar="N",
-        help="how many nodes a delegate has to take (default: all; of xnnpack one)",
+        help="how many nodes of the graph a delegate must take at least (default: all; for xnnpack: one)",
     )
     group.add_argument(
         "--benchmark-model-flag",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a further flag of it, without dashes",
+        help="one more flag for the program, without dashes, such as gpu_precision_loss_allowed=false (repeatable)",
     )
 
 
@@ -59,7 +61,7 @@ def tool_request(args: argparse.Namespace) -> "ToolRequest | None":
             if getattr(args, f"benchmark_model_{name}")
         ]
         if given:
-            raise SpecError(f"{given[0]} is of --benchmark-model. Received: it alone")
+            raise SpecError(f"{given[0]} goes with --benchmark-model. Received: it alone")
         return None
     nodes = args.benchmark_model_nodes
     return ToolRequest(

@@ -18,7 +18,11 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-xnnpack", action="store_true", help="with --goldens: run a .tflite with LiteRT's own kernels"
     )
-    parser.add_argument("--device", metavar="ADDRESS", help="replay the goldens there: local:, ssh://..., adb://...")
+    parser.add_argument(
+        "--device",
+        metavar="ADDRESS",
+        help="replay the goldens there: local:, ssh://[user@]host[:port] or adb://[SERIAL]",
+    )
     parser.add_argument(
         "--engine",
         metavar="E,...",
@@ -27,8 +31,8 @@ def add_replay_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--delegate",
         metavar="D,...",
-        help="with --device: default (XNNPACK) and none, of .tflite files (default: both); of benchmark_model also "
-        "xnnpack, gpu and nnapi",
+        help="with --device, for .tflite files: default (what the engine takes by itself) and none (default: both); "
+        "with --benchmark-model also xnnpack, gpu and nnapi",
     )
     add_tool_arguments(parser)
 

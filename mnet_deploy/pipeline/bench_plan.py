@@ -44,7 +44,7 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, runtime: DeviceRunti
     used = {delegate for candidate in candidates for delegate in delegates_of(candidate.config.engine)}
     if unused := set(request.delegates) - used:
         raise SpecError(
-            f"--delegate {', '.join(sorted(unused))} is of TensorFlow Lite's own tool: give --benchmark-model as well"
+            f"--delegate {', '.join(sorted(unused))} needs TensorFlow Lite's own tool: give --benchmark-model FILE"
         )
     if not {candidate.config.delegate for candidate in candidates} & set(request.delegates):
         raise SpecError(f"--delegate {', '.join(request.delegates)} is of .tflite files. Received: none; leave it out")

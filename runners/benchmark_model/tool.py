@@ -27,8 +27,8 @@ TFLITE_NIGHTLY = (
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/nightly/latest/"
 )
 HOW_TO_GET = (
-    f"LiteRT's benchmark_model and its {LIBRARY} are at {LITERT_BINARIES} (VERSION such as 2.2.0), TensorFlow Lite's, "
-    f"another one every night, at {TFLITE_NIGHTLY}android_aarch64_benchmark_model"
+    f"LiteRT's benchmark_model and its {LIBRARY} are at {LITERT_BINARIES} (VERSION such as 2.2.0), the nightly "
+    f"build of TensorFlow Lite's at {TFLITE_NIGHTLY}android_aarch64_benchmark_model"
 )
 _CHANGING = re.compile("/(latest|nightly)/")
 _SHA256 = re.compile("[0-9a-fA-F]{64}")

@@ -217,7 +217,7 @@ int main(int count, char **arguments) {
     note_asked_engine(options.engine);
     watch(&options);
     if (strcmp(options.command, "layers") == 0)
-        refuse("layers_unavailable", "this program does not profile; the agent, with Python, does");
+        refuse("layers_unavailable", "this program does not profile; the agent (Python) does, and on phones benchmark_model");
     if (strcmp(options.command, "time") == 0)
         measure(&options);
     else

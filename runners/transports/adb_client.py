@@ -140,5 +140,5 @@ def _protocol(adb: Path, deadline: Deadline) -> int:
         first = next((line for line in said.splitlines() if line.strip()), "nothing")
         raise DeviceUnavailable(f"{adb} is not adb: expected its version. Received: {first[:100]}; {INSTALL}")
     if int(found[1]) < OLDEST_PROTOCOL:
-        raise ToolMissing(f"adb 1.0.{OLDEST_PROTOCOL}", f"{adb} is 1.0.{found[1]}; {INSTALL}")
+        raise ToolMissing(f"adb 1.0.{OLDEST_PROTOCOL} or later", f"{adb} is 1.0.{found[1]}; {INSTALL}")
     return int(found[1])

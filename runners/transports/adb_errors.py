@@ -79,7 +79,7 @@ _UNREACHED = (
     (
         r"server version \((?P<server>\d+)\) doesn't match this client \((?P<client>\d+)\)",
         "an adb server of another version ({server}, this adb is {client}) runs here, and the two would end each "
-        "other: close the program that brings its own adb, or set MNET_ADB to that adb, then run {kill_server}",
+        "other: set MNET_ADB to that adb; or close the program that brought it, and run {kill_server}",
     ),
     (
         r"(?P<line>.*(?:cannot connect to daemon|failed to start daemon|failed to check server version|"

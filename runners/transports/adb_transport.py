@@ -157,7 +157,8 @@ class AdbTransport(Transport):
             return
         said = said_by(done)
         if refused := re.search(r"(?:failed to copy .*: remote|remote object '.*':) (.+)", said):
-            words = f"{self.address}: {problem}: {refused[1]}"
+            advice = "; free some space on the phone" if refused[1].endswith("No space left on device") else ""
+            words = f"{self.address}: {problem}: {refused[1]}{advice}"
             raise CommandFailed(words, command=arguments, return_code=done.return_code, output=said)
         if is_lost(said):
             raise lost_link(self._client.target, f"while {what} was running")

@@ -96,6 +96,7 @@ def _is_serial(text: str) -> bool:
 
 
 def _unreadable(text: str) -> SpecError:
-    with_scheme = f"ssh://{text}"
-    hint = f". Did you mean {with_scheme}?" if "://" not in text and _SSH.fullmatch(with_scheme) else ""
+    with_scheme = _ADB if re.fullmatch("adb:?/?", text) else f"ssh://{text}"
+    meant = with_scheme == _ADB or ("://" not in text and _SSH.fullmatch(with_scheme))
+    hint = f". Did you mean {with_scheme}?" if meant else ""
     return SpecError(f"a device is {_FORMS}. Received: {text!r}{hint}")

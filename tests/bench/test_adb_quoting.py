@@ -330,7 +330,7 @@ def test_a_server_of_this_version_and_what_is_none_are_left_to_adb(adb, serve, a
 
 def test_an_adb_that_is_too_old(adb, monkeypatch):
     monkeypatch.setenv("STAND_IN_VERSION", "39")
-    with pytest.raises(ToolMissing, match=r"adb 1\.0\.41 is not installed here; .*/adb is 1\.0\.39; install it with"):
+    with pytest.raises(ToolMissing, match=r"adb 1\.0\.41 or later is not .* here; .*/adb is 1\.0\.39; install it with"):
         adb.run(["true"], deadline=in_time())
 
 

@@ -80,6 +80,12 @@ def test_addresses_built_by_hand_are_checked_too(fields):
         DeviceAddress(scheme="ssh", **fields)
 
 
+@pytest.mark.parametrize("text", ["adb", "adb:", "adb:/"])
+def test_a_phone_without_all_of_its_slashes_gets_a_hint(text):
+    with pytest.raises(SpecError, match=r"Did you mean adb://\?$"):
+        DeviceAddress.parse(text)
+
+
 def test_forgetting_the_scheme_gets_a_hint():
     with pytest.raises(SpecError, match=r"Did you mean ssh://pi@raspberrypi\.local\?"):
         DeviceAddress.parse("pi@raspberrypi.local")

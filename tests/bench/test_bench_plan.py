@@ -90,7 +90,7 @@ def test_flags_are_the_tools_alone():
 @pytest.mark.parametrize(
     ("options", "engines", "error", "message"),
     [
-        ({"delegates": ("gpu",)}, ("litert",), SpecError, r"^--delegate gpu is of TensorFlow Lite's own tool: give"),
+        ({"delegates": ("gpu",)}, ("litert",), SpecError, r"^--delegate gpu needs TensorFlow Lite's own tool: give"),
         ({}, ("onnxruntime",), DeviceUnavailable, "^there is no litert$"),
         ({"engines": ("benchmark_model",)}, ("litert",), DeviceUnavailable, "^there is no benchmark_model$"),
         ({"engines": ("onnxruntime",)}, ("litert",), SpecError, "^m.tflite runs on litert or tflite-runtime or bench"),
