@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -151,7 +152,7 @@ def test_the_answers_are_the_agents_to_the_last_bit(runner, models, tmp_path, na
         started, *_, end = run(program, "infer", models[name], *files, *options)
         assert end == {"event": "end", "nonce": "n0", "count": 4}
         said.append(read_event(InferStart, started, "it"))
-    assert said[0] == said[1]
+    assert said[1] == replace(said[0], runner="mnet-runner")
     assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "theirs.npy").read_bytes()
     assert len(np.unique(np.load(tmp_path / "ours.npy"), axis=0)) > 1
 
