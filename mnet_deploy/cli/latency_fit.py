@@ -1,7 +1,7 @@
 """Measure a few models on a device, and learn from them how long any other takes there.
 
 Five models (0.25-128, 0.25-224, 1.0-128, 1.0-224, 0.5-160), or more with --also, are exported with random weights and
-measured in turns by the protocol of mnet bench, which takes two to five minutes. INVALID measurements are refused,
+measured in turns by the protocol of mnet bench, which takes one to five minutes. INVALID measurements are refused,
 SUSPECT ones are named in the model. The back-test predicts each of the models from the others.
 
     mnet latency fit --out here.json
