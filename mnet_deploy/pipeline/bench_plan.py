@@ -36,6 +36,12 @@ def plan(found: Sequence[BenchFile], request: BenchRequest, runtime: DeviceRunti
         for delegate in _delegates(engine, request)
         for threads in request.threads
     )
+    engines = {candidate.config.engine for candidate in candidates}
+    if request.layers and not runtime.profiles and BENCHMARK_MODEL not in engines:
+        raise SpecError(
+            "--layers is not for our C program, which has no profile of them: leave it out, or bring TensorFlow Lite's "
+            "own tool (--benchmark-model)"
+        )
     if request.sustain and len(candidates) > 1:
         raise SpecError(f"--sustain keeps one file running, one way. Received: {', '.join(map(str, candidates))}")
     idle = set(request.engines) - {candidate.config.engine for candidate in candidates}

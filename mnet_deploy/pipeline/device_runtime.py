@@ -36,6 +36,7 @@ class DeviceRuntime:
         agent: makes the program that runs models, with these engines.
         affinity: returns the cores that a number of threads runs on unless others are asked for; None for all.
         tool: TensorFlow Lite's own; None where it was not brought.
+        profiles: whether the agent can time single layers.
         agent_note: what the user should know of the program that runs models; empty for nothing.
     """
 
@@ -45,6 +46,7 @@ class DeviceRuntime:
     agent: Callable[[Collection[str], Progress], Agent]
     affinity: Callable[[int], tuple[int, ...] | None] = lambda threads: None
     tool: Tool | None = None
+    profiles: bool = True
     agent_note: str = ""
 
     def programs(self, engines: Collection[str], progress: Progress) -> DevicePrograms:

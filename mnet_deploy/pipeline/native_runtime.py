@@ -38,6 +38,7 @@ def phone_runtime(device: DeviceInfo) -> DeviceRuntime:
     problem = phone_problem(device)
     return DeviceRuntime(
         keeper=phone_keeper(),
+        profiles=False,
         engines={} if problem else VERSIONS,
         missing=lambda engine: _missing(engine, device.address, problem),
         agent=_agent_for(PHONE, DeviceAddress.parse(device.address)),
@@ -74,6 +75,7 @@ def native_runtime(transport: Transport, deadline: Deadline) -> DeviceRuntime:
             raise _unfit(address, "64-bit ARM with glibc", str(userland))
     return DeviceRuntime(
         keeper=keeper,
+        profiles=False,
         engines=VERSIONS,
         missing=lambda engine: _missing(engine, address.label, None),
         agent=_agent_for(target, address, glibc),

@@ -147,7 +147,10 @@ class AdbTransport(Transport):
                 command, timeout_s=deadline.remaining_s, stdin=stdin, output_limit_bytes=_OUTPUT_LIMIT_BYTES
             )
         except CommandTimeout:
-            raise CommandTimeout(f"{name} did not end in time and was stopped") from None
+            raise CommandTimeout(
+                f"{name} did not end in time and was stopped; if the phone does not react, unplug it, restart it, plug "
+                "it in again and unlock it"
+            ) from None
 
     def _copy(self, arguments: list[str], problem: str, deadline: Deadline) -> None:
         self._client.connect(deadline)

@@ -120,6 +120,13 @@ def test_more_threads_than_fast_cores_take_slower_ones_and_leave_those_of_one_th
     assert [one.config.cpu_affinity for one in both] == [(4, 5, 6, 7), None]
 
 
+def test_layers_are_refused_before_anything_is_measured():
+    with pytest.raises(SpecError, match=r"^--layers is not for our C program"):
+        planned([TFLITE], replace(runtime("litert"), profiles=False), layers=True)
+    there = replace(runtime("litert", "benchmark_model"), profiles=False)
+    assert planned([TFLITE], there, layers=True, tool=TOOL) == [(".tflite", "benchmark_model", "default")]
+
+
 def test_no_delegate_is_refused_where_no_file_has_any():
     with pytest.raises(SpecError, match=r"^--delegate none is of \.tflite files\. Received: none; leave it out$"):
         planned([ONNX], runtime("onnxruntime"), delegates=("none",))
