@@ -91,8 +91,7 @@ def row(path: Path, delegate: str, native: Sequence[str], args: argparse.Namespa
 def block_s(command: Sequence[str]) -> float:
     """Return the median of one block."""
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        assert process.stdout is not None
-        events = [json.loads(line) for line in process.stdout]
+        events = [json.loads(line) for line in process.stdout or ()]
         if process.wait(TIMEOUT_S) != 0:
             raise RuntimeError(f"{command[0]} failed: {events}")
     return median([float(value) for event in events if event["event"] == "samples" for value in event["latency_s"]])

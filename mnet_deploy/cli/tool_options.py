@@ -67,8 +67,8 @@ def tool_request(args: argparse.Namespace) -> "ToolRequest | None":
     return ToolRequest(
         source=args.benchmark_model,
         sha256=args.benchmark_model_sha256,
-        library=args.benchmark_model_library,
-        library_sha256=args.benchmark_model_library_sha256,
+        runtime_library=args.benchmark_model_library,
+        runtime_library_sha256=args.benchmark_model_library_sha256,
         flavour=args.benchmark_model_flavour,
         delegated_nodes=None if nodes is None else whole_number(nodes, "--benchmark-model-nodes"),
         flags=tuple(args.benchmark_model_flag),

@@ -19,8 +19,8 @@ class ToolRequest:
     Attributes:
         source: a path on this machine, or an https address.
         sha256: of the file; an address needs one.
-        library: libLiteRt.so that belongs to it, given the same way; None for the one beside it, if it needs any.
-        library_sha256: of that.
+        runtime_library: libLiteRt.so that belongs to it, given the same way; None for the one beside it, if any.
+        runtime_library_sha256: of that.
         flavour: `classic` or `litert`; None where the file itself shows it.
         delegated_nodes: how many nodes a delegate has to take, at least; None for all of them, of XNNPACK one.
         flags: further ones, `name=value` each.
@@ -28,8 +28,8 @@ class ToolRequest:
 
     source: str
     sha256: str | None = None
-    library: str | None = None
-    library_sha256: str | None = None
+    runtime_library: str | None = None
+    runtime_library_sha256: str | None = None
     flavour: str | None = None
     delegated_nodes: int | None = None
     flags: tuple[str, ...] = ()

@@ -74,8 +74,8 @@ def _with_tool(runtime: DeviceRuntime, asked: ToolRequest, device: DeviceInfo, p
     tool = find_tool(
         asked.source,
         asked.sha256,
-        library=asked.library,
-        library_sha256=asked.library_sha256,
+        library=asked.runtime_library,
+        library_sha256=asked.runtime_library_sha256,
         flavour=asked.flavour,
         progress=progress,
     )
