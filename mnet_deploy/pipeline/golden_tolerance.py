@@ -15,7 +15,8 @@ from mnet_deploy.artifact import Artifact
 # more than rounding, so there a wider margin costs nothing.
 QUANTISED_MARGIN, FLOAT_MARGIN = 2.0, 4.0
 # On another instruction set other kernels run. Of three int8 files and five ways to run them on arm64, one was 1.06
-# times as far as the tolerance of its export on x86-64 allows, LiteRT without XNNPACK; the others 0 to 0.56 times.
+# times as far as the tolerance of its export on x86-64 allows, LiteRT without XNNPACK; the others 0 to 0.56 times. (An
+# .onnx of random weights was 3.25 times as far in the mean with nothing off by more than a step: see `rounding_step`.)
 OTHER_MACHINE_MARGIN = 2.0
 # A step of the arithmetic, relative to the largest answer: what a float output may always be off by. Sums in another
 # order cost some of float32's 24 bits (4e-6 between kernels of one processor, of which this is four times as much);
